@@ -1,0 +1,73 @@
+// Each example runs by the command on its first line, with no broker started by hand.
+'use strict';
+
+const assert = require('node:assert/strict');
+const { test, beforeEach, afterEach } = require('node:test');
+const fs = require('node:fs');
+const path = require('node:path');
+const { loopback, root } = require('./helpers');
+
+let net;
+beforeEach(() => {
+  net = loopback();
+});
+afterEach(() => net.remove());
+
+/** The arguments of the command on a file's first line. */
+function command(file) {
+  const [first] = fs.readFileSync(path.join(root, file), 'utf8').split('\n');
+  const found = /^\/\/ node (\S+)((?: [a-z]+)*) -/.exec(first);
+  assert.ok(found, `${file} starts with: // node FILE ARGS - what it does`);
+  assert.equal(found[1], file);
+  return [found[1], ...found[2].split(' ').filter(Boolean)];
+}
+
+test('the specification’s example, verbatim but for the ids', async () => {
+  // The code of the specification is in the README of shared/, which is not here at run time: kept beside this test.
+  const spec = fs.readFileSync(path.join(__dirname, 'specification-example.txt'), 'utf8');
+  const body = (file) => fs.readFileSync(path.join(root, file), 'utf8').split('\n').slice(1).join('\n');
+  const verbatim = (text, me, other) =>
+    text.replace("require('linkup')", "require('../..')").replace("createPeer('peer1')", `createPeer('${me}')`).replace(/'peer2', 'hi peer2!'/, `'${other}', 'hi ${other}!'`);
+  assert.equal(body('examples/hello/peer1.js').trim(), verbatim(spec, 'peer1', 'peer2').trim());
+  assert.equal(body('examples/hello/peer2.js').trim(), verbatim(spec, 'peer2', 'peer1').trim());
+
+  const peer2 = net.run(command('examples/hello/peer2.js'));
+  await peer2.line('ERR_PEER_NOT_FOUND'); // peer1 is not there yet
+  const peer1 = net.run(command('examples/hello/peer1.js'));
+  await peer2.line('Received message from peer1 : hi peer2!');
+  await peer1.kill();
+  await peer2.kill();
+});
+
+test('chat', async () => {
+  const [file, alice, bob] = command('examples/chat.js');
+  const one = net.run([file, alice, bob]);
+  const two = net.run([file, bob, alice]);
+  await one.line('You are alice');
+  await two.line('You are bob');
+  one.process.stdin.write('hello\n');
+  await two.line('alice: hello');
+  two.process.stdin.end('hello yourself\nbye\n');
+  await one.line('bob: hello yourself');
+  await one.line('bob: bye');
+  assert.equal((await two.exited).code, 0);
+  one.process.stdin.end();
+  assert.equal((await one.exited).code, 0);
+});
+
+test('echo', async () => {
+  const echo = net.run(command('examples/echo.js'));
+  await echo.line('echo is waiting');
+  const chat = net.run(['examples/chat.js', 'carol', 'echo']);
+  await chat.line('You are carol');
+  chat.process.stdin.write('anybody?\n');
+  await chat.line('echo: anybody?');
+  await chat.kill();
+  await echo.kill();
+});
+
+test('request and reply', async () => {
+  const child = net.run(command('examples/request-reply.js'));
+  await child.line('[ 1, 4, 9 ]');
+  assert.equal((await child.exited).code, 0);
+});

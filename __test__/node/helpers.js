@@ -1,0 +1,95 @@
+// What the process tests share: child processes that run a script with linkup, and what they print.
+'use strict';
+
+const { spawn, spawnSync } = require('node:child_process');
+const path = require('node:path');
+const linkup = require('../../index.js');
+
+const root = path.join(__dirname, '../..');
+
+/** Fails instead of hanging. */
+function within(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** A broker on a free port of loopback. */
+async function startBroker() {
+  const broker = linkup.createBroker({ port: 0, host: 'localhost' });
+  await broker.ready;
+  return broker;
+}
+
+/** A child process. `line(test)` resolves with the first line, past or to come, that matches. */
+class Child {
+  constructor(command, args, { env, cwd = root } = {}) {
+    this.process = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.lines = [];
+    this.output = '';
+    this.waiting = new Set();
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      let rest = '';
+      stream.setEncoding('utf8');
+      stream.on('data', (chunk) => {
+        this.output += chunk;
+        const parts = (rest + chunk).split('\n');
+        rest = parts.pop();
+        for (const line of parts) {
+          this.lines.push(line);
+          for (const check of this.waiting) check(line);
+        }
+      });
+    }
+    this.exited = new Promise((resolve) => {
+      this.process.on('close', (code, signal) => resolve({ code, signal, output: this.output }));
+    });
+  }
+
+  line(test, ms = 20_000) {
+    const matches = (line) => (typeof test === 'string' ? line.includes(test) : test.test(line));
+    const old = this.lines.find(matches);
+    if (old !== undefined) return Promise.resolve(old);
+    let check;
+    const found = new Promise((resolve) => {
+      check = (line) => matches(line) && resolve(line);
+      this.waiting.add(check);
+    });
+    const ended = this.exited.then(({ code, signal }) => {
+      throw new Error(`ended with ${signal ?? code} before ${test}:\n${this.output}`);
+    });
+    return within(Promise.race([found, ended]), ms, `line ${test}\n${this.output}`).finally(() => this.waiting.delete(check));
+  }
+
+  kill(signal = 'SIGKILL') {
+    this.process.kill(signal);
+    return this.exited;
+  }
+}
+
+/**
+ * A network with nothing but loopback, where port 5000 is free whatever else runs on this machine: a network
+ * namespace where we may make one, otherwise the machine's own loopback.
+ */
+function loopback() {
+  const name = `linkup-${process.pid}-${++namespaces}`;
+  const ip = (...args) => spawnSync('ip', args, { stdio: 'ignore' }).status === 0;
+  if (process.getuid?.() !== 0 || !ip('netns', 'add', name)) return { run: node, remove() {} };
+  ip('-n', name, 'link', 'set', 'lo', 'up');
+  return {
+    run: (args, options) => new Child('ip', ['netns', 'exec', name, process.execPath, ...args], options),
+    remove: () => ip('netns', 'delete', name),
+  };
+}
+let namespaces = 0;
+
+/** Runs a file of Node.js. */
+const node = (args, options) => new Child(process.execPath, args, options);
+
+/** Runs a script given as text; `linkup` is the package, `args` follow in process.argv. */
+const scriptArgs = (code) => ['-e', `const linkup = require(${JSON.stringify(root)});\n${code}`];
+const script = (code, { args = [], ...options } = {}) => node([...scriptArgs(code), ...args], options);
+
+module.exports = { root, linkup, within, startBroker, loopback, Child, node, script, scriptArgs };

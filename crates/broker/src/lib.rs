@@ -1,0 +1,35 @@
+//! The linkup broker: it introduces peers to each other by their ids, and then has no more to do with them.
+//!
+//! Peers talk JSON over a WebSocket; the shapes are in [`linkup_proto::broker`]. Everything is in the memory of
+//! one process: an id is registered as long as its socket lives, and nothing is written anywhere.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! use linkup_broker::{Broker, Options};
+//!
+//! let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+//! let listeners = Broker::listen(Some("localhost"), 0)?;
+//! let broker = Broker::start(listeners, Options::default(), runtime.handle())?;
+//! println!("peers connect to ws://{}", broker.addresses()[0]);
+//! runtime.block_on(broker.close());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! From the inside out: `registry` knows who has which id, `outbox` what waits to be sent to one socket, `router`
+//! what each message does, `session` one WebSocket, `http` and `files` what comes before it, [`Broker`] all of them.
+
+pub mod cli;
+mod files;
+mod http;
+mod listen;
+mod options;
+mod outbox;
+mod registry;
+mod router;
+mod server;
+mod session;
+
+pub use options::Options;
+pub use server::Broker;
+pub use session::CLOSE_TAKEN_OVER;

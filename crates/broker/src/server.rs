@@ -1,0 +1,206 @@
+//! The running broker: accepts connections, counts them, and ends them all. What one of them does is in `http` and
+//! then in `session`.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::files::Files;
+use crate::router::Router;
+use crate::{Options, http, listen, session};
+
+/// How long [`Broker::close`] waits for the sockets.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// The pause after a failed `accept`, as where there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The bounds of [`Options::ping_interval`].
+const PING_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
+
+/// What a client hears where there are [`Options::max_sockets`] already.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) router: Arc<Router>,
+    pub(crate) options: Options,
+    pub(crate) files: Option<Files>,
+    connections: AtomicUsize,
+}
+
+/// A running broker. Dropped, it stops at once; [`close`](Self::close) tells the peers first.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    closing: watch::Sender<bool>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Binds the listeners for [`start`](Self::start), all on one port. Port 0 picks a free one.
+    ///
+    /// `None` is all interfaces and `"localhost"` the loopback ones, in both cases of IPv4 and, where the machine has
+    /// it, of IPv6. An address is taken literally, any other name is resolved, which may block.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AddrInUse`] where another program has the port on one of the addresses; whatever the system
+    /// says where no address can be had.
+    pub fn listen(host: Option<&str>, port: u16) -> io::Result<Vec<TcpListener>> {
+        listen::listen(host, port)
+    }
+
+    /// Starts a broker on listeners, in tasks of a runtime that has IO and time enabled.
+    ///
+    /// # Errors
+    /// Where `options.files` is no directory, or a listener cannot be used.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        mut options: Options,
+        runtime: &tokio::runtime::Handle,
+    ) -> io::Result<Self> {
+        options.ping_interval = options.ping_interval.clamp(PING_INTERVALS.0, PING_INTERVALS.1);
+        let files = options.files.as_deref().map(Files::new).transpose()?;
+        let shared =
+            Arc::new(Shared { router: Arc::new(Router::new()), options, files, connections: AtomicUsize::new(0) });
+        let _inside = runtime.enter();
+        let mut bound = Vec::new();
+        let mut addresses = Vec::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            addresses.push(listener.local_addr()?);
+            bound.push(tokio::net::TcpListener::from_std(listener)?);
+        }
+        let closing = watch::Sender::new(false);
+        let accept = |listener| runtime.spawn(accept(listener, shared.clone(), closing.subscribe()));
+        let acceptors = bound.into_iter().map(accept).collect();
+        tracing::info!(?addresses, "the broker listens");
+        Ok(Self { shared, addresses, closing, acceptors })
+    }
+
+    /// The addresses that it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The number of open WebSockets.
+    pub fn sockets(&self) -> usize {
+        self.shared.router.sockets()
+    }
+
+    /// The number of registered ids.
+    pub fn peers(&self) -> usize {
+        self.shared.router.peers()
+    }
+
+    /// Stops to accept, tells every peer to move on (close code 1001), and waits until they are gone, but no longer
+    /// than a second. Must be called inside a runtime that has time enabled.
+    pub async fn close(mut self) {
+        self.closing.send_replace(true);
+        self.shared.router.close();
+        let gone = async {
+            for acceptor in &mut self.acceptors {
+                // One that was aborted with its runtime is gone as well.
+                let _ = acceptor.await;
+            }
+        };
+        if tokio::time::timeout(CLOSE, gone).await.is_err() {
+            tracing::info!(sockets = self.sockets(), "cut the connections that did not close in time");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Accepts until the broker closes, and then waits for what it accepted. Aborted, all of that is aborted too.
+async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, closing: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let mut closed = closing.clone();
+    loop {
+        tokio::select! {
+            () = closes(&mut closed) => break,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection failed: this is a bug of linkup");
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => {
+                    if let Some(counted) = Counted::take(&shared) {
+                        connections.spawn(connection(tcp, counted, closing.clone()));
+                    } else {
+                        tracing::warn!(max_sockets = shared.options.max_sockets, "refused a connection: full");
+                        let _ = SockRef::from(&tcp).send(FULL);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn closes(closing: &mut watch::Receiver<bool>) {
+    // An error is a broker that was dropped: the task is being aborted.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// One connection: HTTP, and then perhaps a WebSocket.
+async fn connection(tcp: TcpStream, counted: Counted, mut closing: watch::Receiver<bool>) {
+    // Without it, small frames wait for the acknowledgement of those before them. A failure only costs time.
+    let _ = tcp.set_nodelay(true);
+    // Boxed: HTTP needs kilobytes, which an idle WebSocket must not keep.
+    let http = Box::pin(async {
+        tokio::select! {
+            web_socket = http::serve(tcp, counted.0.clone()) => web_socket,
+            () = closes(&mut closing) => None,
+        }
+    });
+    let web_socket = http.await;
+    drop(closing);
+    if let Some(web_socket) = web_socket {
+        let Shared { router, options, .. } = &*counted.0;
+        session::run(web_socket, router.clone(), options.ping_interval).await;
+    }
+}
+
+/// A connection's part of [`Options::max_sockets`].
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let counted = Self(shared.clone());
+        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
+        (before < shared.options.max_sockets).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,123 @@
+//! A broker on a free port, and a client that speaks to it in plain JSON text.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use linkup_broker::{Broker, Options};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Far more than anything here takes: a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing came in 20 s")
+}
+
+pub fn start(options: Options) -> Broker {
+    let listeners = Broker::listen(Some("127.0.0.1"), 0).unwrap();
+    Broker::start(listeners, options, &tokio::runtime::Handle::current()).unwrap()
+}
+
+pub fn broker() -> Broker {
+    start(Options::default())
+}
+
+/// Asks again until the answer is yes. Nothing tells from outside when a socket's end is noticed.
+pub async fn until<F: Future<Output = bool>>(mut question: impl FnMut() -> F) {
+    within(async {
+        while !question().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+pub struct Client(pub WebSocketStream<TcpStream>);
+
+impl Client {
+    pub async fn connect(broker: &Broker) -> Self {
+        Self::try_connect(broker.addresses()[0]).await.unwrap()
+    }
+
+    pub async fn try_connect(address: SocketAddr) -> Result<Self, Error> {
+        Self::handshake(TcpStream::connect(address).await?).await
+    }
+
+    /// A client for which the kernel holds as little as possible while it does not read.
+    pub async fn with_small_buffers(broker: &Broker) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Self::handshake(socket.connect(broker.addresses()[0]).await.unwrap()).await.unwrap()
+    }
+
+    async fn handshake(tcp: TcpStream) -> Result<Self, Error> {
+        let (web_socket, _) = within(client_async("ws://localhost/", tcp)).await?;
+        Ok(Self(web_socket))
+    }
+
+    /// A client with a registered id.
+    pub async fn registered(broker: &Broker, id: &str) -> Self {
+        let mut client = Self::connect(broker).await;
+        assert_eq!(client.ask(json!({"type": "register", "id": id})).await["error"], Value::Null);
+        client
+    }
+
+    pub async fn send(&mut self, text: impl Into<String>) {
+        within(self.0.send(Message::text(text.into()))).await.unwrap();
+    }
+
+    /// The next frame that is neither ping nor pong.
+    pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            match within(self.0.next()).await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(message)) => return Some(message),
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
+    /// The next text frame, as it is.
+    pub async fn text(&mut self) -> String {
+        match self.next().await {
+            Some(Message::Text(text)) => text.to_string(),
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    pub async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).unwrap()
+    }
+
+    /// The code and the reason of the close frame that comes next.
+    pub async fn close_frame(&mut self) -> (u16, String) {
+        match self.next().await {
+            Some(Message::Close(Some(frame))) => (frame.code.into(), frame.reason.to_string()),
+            other => panic!("expected a close frame, got {other:?}"),
+        }
+    }
+
+    /// Sends a request and returns its response.
+    pub async fn ask(&mut self, message: Value) -> Value {
+        self.send(json!({"id": "u", "message": message}).to_string()).await;
+        let response = self.json().await;
+        assert_eq!(response["id"], "u", "{response}");
+        response
+    }
+
+    pub async fn find(&mut self, id: &str) -> bool {
+        self.ask(json!({"type": "find", "id": id})).await["message"] == id
+    }
+}
+
+/// The code of a response's error.
+pub fn code(response: &Value) -> &str {
+    assert_eq!(response["message"], Value::Null, "{response}");
+    response["error"]["code"].as_str().unwrap()
+}

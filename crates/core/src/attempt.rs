@@ -1,0 +1,252 @@
+//! From the wish for a connection to an open transport: our own calls, and what both sides of an attempt share.
+//!
+//! What the remote says is read in `signaling`; which of two calls counts is decided in `glare`.
+
+use std::time::{Duration, Instant};
+
+use linkup_proto::broker::Request;
+use linkup_proto::signal::{Body, Candidate};
+use linkup_proto::{Error, ErrorCode, PeerId};
+
+use crate::io::Timer;
+use crate::link::{Addresses, Key, Kind, Link, Local, State};
+use crate::peer::{Peer, Question, peer_closed};
+use crate::{ConnectionId, Event, TransportCommand};
+
+/// How often a peer that may be on its way back to the broker is asked for.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+impl Peer {
+    pub(crate) fn connect(&mut self, now: Instant, connection: ConnectionId, to: PeerId) {
+        // A name in use again would be the driver's mistake; two meanings of one name would be worse.
+        if self.by_connection.contains_key(&connection) {
+            return;
+        }
+        let refusal = if self.closing {
+            Some(peer_closed())
+        } else if to == self.config.id {
+            Some(Error::new(ErrorCode::ConnectSelf, "a peer cannot connect to itself"))
+        } else if let Some(key) = self.current(&to) {
+            return self.join(now, key, connection);
+        } else if self.links.len() >= self.config.max_connections && !self.evict_caller(now) {
+            let limit = self.config.max_connections;
+            let message = format!("this peer has {limit} connections, its limit: close some, or raise the limit");
+            Some(Error::new(ErrorCode::Denied, message))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            self.io.event(Event::Closed { connection, error: Some(error) });
+            return;
+        }
+        let key = self.insert(Link::new(connection, to, true));
+        self.start(now, key);
+    }
+
+    /// One more `Connect` to a peer with which there is something already.
+    fn join(&mut self, now: Instant, key: Key, connection: ConnectionId) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if !link.is_attempt() {
+            let existing = link.connection;
+            self.io.event(Event::Joined { connection, existing });
+            return;
+        }
+        self.by_connection.insert(connection, key);
+        if link.wanted {
+            link.also.push(connection);
+            return;
+        }
+        // The remote was faster: its attempt becomes ours, under our name. Calling is accepting.
+        self.by_connection.remove(&link.connection);
+        link.connection = connection;
+        link.wanted = true;
+        self.io.timers.set(Timer::Link(key), now, self.config.timeouts.connect);
+        self.accept(key);
+    }
+
+    /// Makes room for a call of our own: strangers' attempts must not keep us from calling.
+    fn evict_caller(&mut self, now: Instant) -> bool {
+        let Some(key) = self.links.iter().find(|(_, link)| !link.is_known()).map(|(key, _)| *key) else { return false };
+        self.end(now, key, None, Some((ErrorCode::Denied, "too many connections")));
+        true
+    }
+
+    /// Calls, as soon as it can be done.
+    pub(crate) fn start(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        if !self.registration.is_registered() {
+            if self.registration.was_registered() {
+                self.io.timers.set_once(Timer::Found(key), now, self.config.timeouts.broker);
+            }
+            return;
+        }
+        self.io.timers.set_once(Timer::Link(key), now, self.config.timeouts.connect);
+        // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
+        let others = self.by_remote.get(&link.remote).into_iter().flatten();
+        if others.filter_map(|key| self.links.get(key)).any(|other| matches!(other.state, State::Closing)) {
+            return;
+        }
+        let session = self.io.session_name();
+        if let Some(link) = self.links.get_mut(&key) {
+            link.session = session;
+            link.state = State::Calling;
+        }
+        self.start_transport(key, TransportCommand::Offer);
+        self.ask_whether_there(now, key);
+    }
+
+    /// Begins again with a call of our own, after the attempt of the remote that took its place came to nothing.
+    pub(crate) fn call_again(&mut self, now: Instant, key: Key) {
+        self.stop_transport(key);
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.state = State::Waiting;
+        link.session.clear();
+        link.kind = Kind::Unknown;
+        link.metadata = None;
+        link.local = Local::default();
+        link.addresses = Addresses::default();
+        self.start(now, key);
+    }
+
+    /// The broker is back: goes on with what needs it, and says again what it may have lost.
+    pub(crate) fn resume(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        match link.state {
+            State::Waiting => self.start(now, key),
+            State::Calling => {
+                self.ask_whether_there(now, key);
+                self.repeat(key);
+            }
+            State::Connecting | State::Answering => self.repeat(key),
+            _ => {}
+        }
+    }
+
+    /// Asks the broker whether the called peer is registered.
+    pub(crate) fn ask_whether_there(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        if !self.registration.is_registered() || !matches!(link.state, State::Calling) {
+            return;
+        }
+        let request = Request::Find { id: link.remote.clone() };
+        let question = self.request(request, Question::Found(key));
+        if let Some(link) = self.links.get_mut(&key) {
+            link.question = Some(question);
+        }
+        self.io.timers.set_once(Timer::Found(key), now, self.config.timeouts.broker);
+    }
+
+    pub(crate) fn handle_found(&mut self, now: Instant, key: Key, result: Result<bool, Error>) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.question = None;
+        if !matches!(link.state, State::Calling) {
+            return;
+        }
+        self.io.timers.clear(Timer::Found(key));
+        match result {
+            Ok(true) => {
+                if std::mem::take(&mut link.missed) {
+                    self.repeat(key);
+                }
+            }
+            Ok(false) if self.registration.others_may_return(now) => {
+                link.missed = true;
+                self.io.timers.set(Timer::FindAgain(key), now, ASK_AGAIN_AFTER);
+            }
+            Ok(false) => {
+                let message = format!("nobody is registered as {:?}", link.remote);
+                self.give_up(now, key, Error::new(ErrorCode::PeerNotFound, message));
+            }
+            Err(error) => self.give_up(now, key, error),
+        }
+    }
+
+    /// Takes a caller's offer: the transport comes to be.
+    pub(crate) fn accept(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if !matches!(link.state, State::Asking { .. }) {
+            return;
+        }
+        if let State::Asking { sdp } = std::mem::replace(&mut link.state, State::Answering) {
+            self.start_transport(key, TransportCommand::Answer { sdp });
+            self.hand_candidates(key);
+        }
+    }
+
+    /// Hands on the remote's candidates that came before the transport could take them.
+    pub(crate) fn hand_candidates(&mut self, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        let Some(transport) = link.transport else { return };
+        for candidate in link.addresses.seen() {
+            self.io.transport(transport, TransportCommand::AddCandidate(candidate.clone()));
+        }
+    }
+
+    pub(crate) fn handle_description(&mut self, key: Key, sdp: String) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if !link.local.said.is_empty() || link.local.transforming {
+            return;
+        }
+        match link.transport {
+            Some(transport) if self.config.transforms => {
+                link.local.transforming = true;
+                self.io.event(Event::Transform { transport, sdp });
+            }
+            _ => self.describe(key, sdp),
+        }
+    }
+
+    /// Our description is ready to leave, and with it the candidates that were faster.
+    pub(crate) fn describe(&mut self, key: Key, sdp: String) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let body = match link.state {
+            State::Calling => Body::Offer { sdp },
+            State::Answering => Body::Answer { sdp },
+            _ => return,
+        };
+        let held = std::mem::take(&mut link.local.held);
+        link.local.said.push(body);
+        link.local.said.extend(held.into_iter().map(Body::Candidate));
+        self.pass_on(key);
+    }
+
+    pub(crate) fn handle_local_candidate(&mut self, key: Key, candidate: Candidate) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if link.local.said.is_empty() {
+            link.local.held.push(candidate);
+        } else {
+            link.local.said.push(Body::Candidate(candidate));
+            self.pass_on(key);
+        }
+    }
+
+    /// Sends what has not been sent yet.
+    fn pass_on(&mut self, key: Key) {
+        if !self.registration.is_registered() {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let bodies: Vec<Body> = link.local.said[link.local.passed..].to_vec();
+        link.local.passed = link.local.said.len();
+        let (remote, session, kind) = (link.remote.clone(), link.session.clone(), link.kind);
+        for body in bodies {
+            self.send_signal(&remote, &session, kind, body);
+        }
+    }
+
+    /// Says everything again: the remote may have missed it. A linkup peer knows what it has heard already; a plain
+    /// client would not.
+    pub(crate) fn repeat(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(&key).filter(|_| self.registration.is_registered()) else { return };
+        if link.kind != Kind::Plain {
+            link.local.passed = 0;
+        }
+        self.pass_on(key);
+    }
+
+    /// Our attempt, or the remote's, has failed: everybody who knows of it hears why.
+    pub(crate) fn give_up(&mut self, now: Instant, key: Key, error: Error) {
+        let code = error.code;
+        self.end(now, key, Some(error), Some((code, "")));
+    }
+}

@@ -1,0 +1,212 @@
+//! Open connections and every end: of an attempt, of a connection, of the peer.
+
+use std::time::Instant;
+
+use linkup_proto::signal::Body;
+use linkup_proto::{Error, ErrorCode};
+
+use crate::io::Timer;
+use crate::link::{Key, Kind, Local, State};
+use crate::peer::{CLOSE_GRACE, Peer, peer_closed};
+use crate::{ConnectionId, Event, Token, TransportCommand};
+
+impl Peer {
+    pub(crate) fn handle_open(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(transport) = link.transport.filter(|_| matches!(link.state, State::Connecting | State::Answering))
+        else {
+            return;
+        };
+        link.state = State::Open;
+        link.local = Local::default();
+        link.addresses.forget();
+        let connection = link.connection;
+        self.io.timers.clear_link(key);
+        self.io.event(Event::Open {
+            connection,
+            remote: link.remote.clone(),
+            incoming: !link.wanted,
+            metadata: link.metadata.take(),
+            linkup: link.kind == Kind::Linkup,
+        });
+        self.io.transport(transport, TransportCommand::Start { connection });
+        for other in std::mem::take(&mut link.also) {
+            self.by_connection.remove(&other);
+            self.io.event(Event::Joined { connection: other, existing: connection });
+        }
+    }
+
+    /// The transport says that the remote closed it in order.
+    pub(crate) fn handle_remote_close(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        match &mut link.state {
+            State::Open => self.end(now, key, None, None),
+            State::Leaving { error } => {
+                let error = error.take();
+                self.end(now, key, error, None);
+            }
+            // Our own close says how it ended.
+            State::Closing => {}
+            _ => {
+                let message = format!("{:?} closed the connection before it was open", link.remote);
+                self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
+            }
+        }
+    }
+
+    /// The transport is broken.
+    pub(crate) fn handle_failure(&mut self, now: Instant, key: Key, error: Error) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        match &mut link.state {
+            State::Open => {
+                let lost = Error::new(ErrorCode::ConnectionLost, error.message);
+                self.give_up(now, key, lost);
+            }
+            State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, ""))),
+            State::Leaving { error } => {
+                let error = error.take();
+                self.end(now, key, error, None);
+            }
+            _ => {
+                if !link.wanted && error.code == ErrorCode::Protocol {
+                    let remote = Some(link.remote.clone());
+                    self.io.event(Event::Error { remote, error: error.clone() });
+                }
+                self.give_up(now, key, error);
+            }
+        }
+    }
+
+    /// The transport has delivered what it could.
+    pub(crate) fn handle_finished(&mut self, now: Instant, key: Key, error: Option<Error>) {
+        let Some(link) = self.links.get_mut(&key).filter(|link| matches!(link.state, State::Closing)) else { return };
+        // It is gone by itself.
+        if let Some(transport) = link.transport.take() {
+            self.by_transport.remove(&transport);
+        }
+        self.end(now, key, error, Some((ErrorCode::ConnectionClosed, "")));
+    }
+
+    /// The time of an attempt or of a close is over.
+    pub(crate) fn handle_deadline(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        match &mut link.state {
+            State::Open => {}
+            State::Closing => {
+                let message = format!("{:?} did not confirm the close", link.remote);
+                let error = Error::new(ErrorCode::CloseTimeout, message);
+                self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, "")));
+            }
+            State::Leaving { error } => {
+                let error = error.take();
+                self.end(now, key, error, None);
+            }
+            _ if link.wanted => {
+                let within = self.config.timeouts.connect;
+                let message = format!("no connection to {:?} within {within:?}", link.remote);
+                self.give_up(now, key, Error::new(ErrorCode::ConnectTimeout, message));
+            }
+            // The caller's time is over, too.
+            _ => self.end(now, key, None, None),
+        }
+    }
+
+    pub(crate) fn close(&mut self, now: Instant, connection: ConnectionId, error: Option<Error>) {
+        let Some(key) = self.by_connection.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&key) else { return };
+        match (&link.state, error) {
+            (State::Open, None) => self.flush(now, key),
+            (State::Closing | State::Leaving { .. }, None) => {}
+            (State::Open | State::Closing | State::Leaving { .. }, Some(error)) => self.cut(now, key, error),
+            (_, error) => {
+                let error = error.unwrap_or_else(|| {
+                    Error::new(ErrorCode::ConnectionClosed, "the connection was closed before it was open")
+                });
+                if link.connection == connection && link.also.is_empty() {
+                    return self.cut(now, key, error);
+                }
+                // Others wait for the same attempt: it goes on for them.
+                if link.connection == connection {
+                    link.connection = link.also.remove(0);
+                } else {
+                    link.also.retain(|other| *other != connection);
+                }
+                self.by_connection.remove(&connection);
+                self.io.event(Event::Closed { connection, error: Some(error) });
+            }
+        }
+    }
+
+    /// Ends a link at once; the remote hears the application's words.
+    fn cut(&mut self, now: Instant, key: Key, error: Error) {
+        let reason = error.message.clone();
+        let code = error.code;
+        self.end(now, key, Some(error), Some((code, &reason)));
+    }
+
+    /// Closes an open connection in order.
+    fn flush(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(transport) = link.transport else { return };
+        link.state = State::Closing;
+        self.io.timers.set(Timer::Link(key), now, self.config.timeouts.close.saturating_add(CLOSE_GRACE));
+        self.io.transport(transport, TransportCommand::Close);
+    }
+
+    /// The end of every link: the transport vanishes, the remote hears `bye` where it would understand it, and the
+    /// application hears `error` where it knows of the link.
+    pub(crate) fn end(&mut self, now: Instant, key: Key, error: Option<Error>, bye: Option<(ErrorCode, &str)>) {
+        self.stop_transport(key);
+        let Some(link) = self.remove(key) else { return };
+        if let Some((code, reason)) = bye.filter(|_| link.kind == Kind::Linkup) {
+            let body = Body::Bye { code, reason: reason.to_owned() };
+            self.send_signal(&link.remote, &link.session, link.kind, body);
+        }
+        if link.is_known() {
+            for connection in std::iter::once(link.connection).chain(link.also.iter().copied()) {
+                self.io.event(Event::Closed { connection, error: error.clone() });
+            }
+        }
+        if self.closing {
+            if matches!(link.state, State::Closing) && self.close_error.is_none() {
+                self.close_error = error;
+            }
+            self.finish_if_done();
+        } else if let Some(next) = self.current(&link.remote)
+            && matches!(self.links.get(&next), Some(next) if matches!(next.state, State::Waiting))
+        {
+            self.start(now, next);
+        }
+    }
+
+    pub(crate) fn close_peer(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        if !self.registration.is_registered() {
+            self.registration.stop(&mut self.io);
+        }
+        self.io.timers.set(Timer::ClosePeer, now, self.config.timeouts.close.saturating_add(CLOSE_GRACE));
+        let tokens: Vec<Token> = self.finds.keys().copied().collect();
+        for token in tokens {
+            self.settle(token, Err(peer_closed()));
+        }
+        let keys: Vec<Key> = self.links.keys().copied().collect();
+        for key in keys {
+            match self.links.get(&key) {
+                Some(link) if link.is_attempt() => self.give_up(now, key, peer_closed()),
+                Some(link) if matches!(link.state, State::Open) => self.flush(now, key),
+                _ => {}
+            }
+        }
+        self.finish_if_done();
+    }
+
+    /// Closing the peer has taken too long: what is left is abandoned.
+    pub(crate) fn abandon_all(&mut self, now: Instant) {
+        let keys: Vec<Key> = self.links.keys().copied().collect();
+        for key in keys {
+            self.handle_deadline(now, key);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a linkup Peer and its Connections are, without sockets, clocks or threads.
+//!
+//! [`Peer`] is a machine: feed it what happens (`handle_*`), do what it says (`poll_output` until `None`), and
+//! call `handle_timeout` when `poll_timeout` is due. **The one rule: after every `handle_*`, drain
+//! `poll_output`, then read `poll_timeout` again.**
+//!
+//! It knows `linkup-proto` and nothing else: not tokio, not webrtc, not the time.
+//!
+//! | room | rule |
+//! |---|---|
+//! | `peer` | dispatch, and the books of links |
+//! | `registration` | the session with the broker |
+//! | `attempt` | calling, and what both sides of an attempt share |
+//! | `signaling` | what remote peers say |
+//! | `glare` | which of two calls counts |
+//! | `closing` | open connections, and every end |
+//! | `link`, `io` | their data; outputs, timers, dice |
+
+mod api;
+mod attempt;
+mod closing;
+mod glare;
+mod io;
+mod link;
+mod peer;
+mod registration;
+mod signaling;
+
+pub use api::*;
+pub use peer::Peer;

@@ -1,0 +1,373 @@
+//! The machine's face: what goes in is handed to the room that knows the rule; the books of links are kept here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use linkup_proto::broker::{Frame, Request, Response, Signal as BrokerSignal};
+use linkup_proto::signal::{Body, Linkup, Signal, VERSION};
+use linkup_proto::{Error, ErrorCode, PeerId};
+
+use crate::io::{Io, Timer};
+use crate::link::{Key, Kind, Link, State};
+use crate::registration::{Change, Registration};
+use crate::{
+    BrokerCommand, BrokerInput, Command, Config, ConnectionId, Event, Output, Token, TransportCommand, TransportId,
+    TransportInput,
+};
+
+/// What a transport and its driver get on top of `timeouts.close` before they count as stuck.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Who waits for the broker's answer to a request.
+pub(crate) enum Question {
+    Find(Token),
+    Found(Key),
+}
+
+/// A question of the application: is that peer there?
+pub(crate) struct Find {
+    pub(crate) id: PeerId,
+    /// The request, where it was sent to the present socket.
+    pub(crate) asked: Option<String>,
+}
+
+/// A peer: an id at a broker, and the connections under that id. See the crate for how to run it.
+pub struct Peer {
+    pub(crate) config: Config,
+    pub(crate) io: Io,
+    pub(crate) registration: Registration,
+    pub(crate) links: BTreeMap<Key, Link>,
+    pub(crate) by_connection: HashMap<ConnectionId, Key>,
+    pub(crate) by_transport: HashMap<TransportId, Key>,
+    /// Oldest first. At most one of a remote's is current, the others are closing.
+    pub(crate) by_remote: HashMap<PeerId, Vec<Key>>,
+    pub(crate) questions: HashMap<String, Question>,
+    pub(crate) finds: BTreeMap<Token, Find>,
+    next_key: u64,
+    /// [`Command::ClosePeer`] was given.
+    pub(crate) closing: bool,
+    /// The first failure to deliver while closing.
+    pub(crate) close_error: Option<Error>,
+    closed: bool,
+}
+
+impl Peer {
+    /// Makes a peer. Its first outputs ask for a broker's socket.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut io = Io::new(config.seed);
+        let mut registration = Registration::new(now);
+        registration.open(now, &config, &mut io);
+        Self {
+            config,
+            io,
+            registration,
+            links: BTreeMap::new(),
+            by_connection: HashMap::new(),
+            by_transport: HashMap::new(),
+            by_remote: HashMap::new(),
+            questions: HashMap::new(),
+            finds: BTreeMap::new(),
+            next_key: 0,
+            closing: false,
+            close_error: None,
+            closed: false,
+        }
+    }
+
+    /// The next thing to do. Call it until it says `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.io.out.pop_front()
+    }
+
+    /// When [`Peer::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.io.timers.next()
+    }
+
+    /// The application wants something.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        if self.closed {
+            return;
+        }
+        match command {
+            Command::Connect { connection, to } => self.connect(now, connection, to),
+            Command::Close { connection, error } => self.close(now, connection, error),
+            Command::Find { token, id } => self.find(now, token, id),
+            Command::Answer { connection, verdict } => self.decide(now, connection, verdict),
+            Command::Transformed { transport, sdp } => {
+                if let Some((key, link)) = self.link_of_transport(transport)
+                    && std::mem::take(&mut link.local.transforming)
+                {
+                    self.describe(key, sdp);
+                }
+            }
+            Command::ClosePeer => self.close_peer(now),
+        }
+    }
+
+    /// The broker's socket says something.
+    pub fn handle_broker(&mut self, now: Instant, input: BrokerInput) {
+        if self.closed {
+            return;
+        }
+        let change = self.registration.handle_input(now, input, &self.config, &mut self.io);
+        self.handle_change(now, change);
+    }
+
+    /// A transport says something.
+    pub fn handle_transport(&mut self, now: Instant, transport: TransportId, input: TransportInput) {
+        let Some((key, link)) = self.link_of_transport(transport) else { return };
+        match input {
+            TransportInput::Description { sdp } => self.handle_description(key, sdp),
+            TransportInput::Candidate(candidate) => {
+                // Once open, a pair of addresses works; an empty one ends them, which simple-peer does not know.
+                if !candidate.candidate.is_empty() && link.is_attempt() && self.config.trickle {
+                    self.handle_local_candidate(key, candidate);
+                }
+            }
+            TransportInput::Open => self.handle_open(key),
+            TransportInput::Closed => self.handle_remote_close(now, key),
+            TransportInput::Failed { error } => self.handle_failure(now, key, error),
+            TransportInput::Finished { error } => self.handle_finished(now, key, error),
+        }
+    }
+
+    /// The time that [`Peer::poll_timeout`] said has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.io.timers.pop(now) {
+            match timer {
+                Timer::Session => {
+                    let change = self.registration.handle_timeout(now, &self.config, &mut self.io);
+                    self.handle_change(now, change);
+                }
+                Timer::Link(key) => self.handle_deadline(now, key),
+                Timer::Found(key) => {
+                    let error = self.registration.no_answer(&self.config);
+                    self.give_up(now, key, error);
+                }
+                Timer::FindAgain(key) => self.ask_whether_there(now, key),
+                Timer::Find(token) => {
+                    let error = self.registration.no_answer(&self.config);
+                    self.settle(token, Err(error));
+                }
+                Timer::ClosePeer => self.abandon_all(now),
+            }
+        }
+    }
+
+    fn handle_change(&mut self, now: Instant, change: Change) {
+        match change {
+            Change::Nothing => {}
+            Change::Registered => self.handle_registered(now),
+            Change::Lost => {
+                self.questions.clear();
+                for find in self.finds.values_mut() {
+                    find.asked = None;
+                }
+                for (key, link) in &mut self.links {
+                    link.question = None;
+                    self.io.timers.clear(Timer::FindAgain(*key));
+                }
+                if self.closing {
+                    self.registration.stop(&mut self.io);
+                }
+            }
+            Change::Unreachable(error) | Change::Refused(error) => {
+                let told = self.fail_pending(now, &error);
+                if self.registration.tell_error_once() && !told {
+                    self.io.event(Event::Error { remote: None, error });
+                }
+            }
+            Change::Answer(response) => self.handle_response(now, response),
+            Change::Signal { from, signal } => self.handle_signal(now, from, &signal),
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, response: Response) {
+        // An answer that nobody waits for any more, or that nobody ever asked for.
+        let Some(question) = response.id.and_then(|id| self.questions.remove(&id)) else { return };
+        let result = match response.error {
+            Some(error) => Err(error),
+            None => Ok(!response.message.is_null()),
+        };
+        match question {
+            Question::Find(token) => self.settle(token, result),
+            Question::Found(key) => self.handle_found(now, key, result),
+        }
+    }
+
+    fn handle_registered(&mut self, now: Instant) {
+        let tokens: Vec<Token> = self.finds.keys().copied().collect();
+        for token in tokens {
+            self.ask_find(now, token);
+        }
+        let keys: Vec<Key> = self.links.keys().copied().collect();
+        for key in keys {
+            self.resume(now, key);
+        }
+    }
+
+    /// What waits for the broker hears that there is none. Says whether anything waited.
+    fn fail_pending(&mut self, now: Instant, error: &Error) -> bool {
+        let tokens: Vec<Token> = self.finds.keys().copied().collect();
+        let keys: Vec<Key> =
+            self.links.iter().filter(|(key, link)| self.needs_broker(**key, link)).map(|(k, _)| *k).collect();
+        let any = !tokens.is_empty() || !keys.is_empty();
+        for token in tokens {
+            self.settle(token, Err(error.clone()));
+        }
+        for key in keys {
+            self.give_up(now, key, error.clone());
+        }
+        any
+    }
+
+    /// Whether a link can do nothing before the broker has answered.
+    fn needs_broker(&self, key: Key, link: &Link) -> bool {
+        match link.state {
+            State::Waiting => true,
+            State::Calling => self.io.timers.is_set(Timer::Found(key)),
+            _ => false,
+        }
+    }
+
+    fn find(&mut self, now: Instant, token: Token, id: PeerId) {
+        if self.closing {
+            self.io.event(Event::Settled { token, result: Err(peer_closed()) });
+            return;
+        }
+        self.finds.insert(token, Find { id, asked: None });
+        if self.registration.was_registered() {
+            self.io.timers.set(Timer::Find(token), now, self.config.timeouts.broker);
+        }
+        self.ask_find(now, token);
+    }
+
+    fn ask_find(&mut self, now: Instant, token: Token) {
+        let Some(find) = self.finds.get(&token).filter(|_| self.registration.is_registered()) else { return };
+        let request = Request::Find { id: find.id.clone() };
+        let asked = self.request(request, Question::Find(token));
+        if let Some(find) = self.finds.get_mut(&token) {
+            find.asked = Some(asked);
+        }
+        self.io.timers.set_once(Timer::Find(token), now, self.config.timeouts.broker);
+    }
+
+    pub(crate) fn settle(&mut self, token: Token, result: Result<bool, Error>) {
+        let Some(find) = self.finds.remove(&token) else { return };
+        if let Some(asked) = find.asked {
+            self.questions.remove(&asked);
+        }
+        self.io.timers.clear(Timer::Find(token));
+        self.io.event(Event::Settled { token, result });
+    }
+
+    /// Sends a request to the broker, and notes who waits for its answer.
+    pub(crate) fn request(&mut self, request: Request, question: Question) -> String {
+        let id = self.io.request_id();
+        self.io.broker(BrokerCommand::Send(Frame { id: Some(id.clone()), request }.to_text()));
+        self.questions.insert(id.clone(), question);
+        id
+    }
+
+    /// Sends a signal, where there is a registration: the broker passes on nobody else's.
+    pub(crate) fn send_signal(&mut self, to: &PeerId, session: &str, kind: Kind, body: Body) {
+        if !self.registration.is_registered() {
+            return;
+        }
+        let describes = matches!(body, Body::Offer { .. } | Body::Answer { .. });
+        let linkup = (kind != Kind::Plain).then(|| Linkup {
+            version: VERSION,
+            session: session.to_owned(),
+            metadata: self.config.metadata.clone().filter(|_| describes),
+        });
+        let signal = Signal { linkup, body }.to_text();
+        let signal = BrokerSignal { from: Some(self.config.id.clone()), to: to.clone(), signal };
+        self.io.broker(BrokerCommand::Send(Frame { id: None, request: Request::Signal(signal) }.to_text()));
+    }
+
+    pub(crate) fn next_id(&self) -> u32 {
+        // Only uniqueness matters, not the order between peers.
+        self.config.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn link_of_transport(&mut self, transport: TransportId) -> Option<(Key, &mut Link)> {
+        let key = *self.by_transport.get(&transport)?;
+        self.links.get_mut(&key).map(|link| (key, link))
+    }
+
+    /// The link with `remote` that a new call concerns.
+    pub(crate) fn current(&self, remote: &PeerId) -> Option<Key> {
+        let keys = self.by_remote.get(remote)?;
+        keys.iter().copied().find(|key| self.links.get(key).is_some_and(Link::is_current))
+    }
+
+    /// The link that a linkup peer's signal is about.
+    pub(crate) fn link_of_session(&self, remote: &PeerId, session: &str) -> Option<Key> {
+        let keys = self.by_remote.get(remote)?;
+        keys.iter().copied().find(|key| self.links.get(key).is_some_and(|link| link.session == session))
+    }
+
+    pub(crate) fn insert(&mut self, link: Link) -> Key {
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        self.by_connection.insert(link.connection, key);
+        self.by_remote.entry(link.remote.clone()).or_default().push(key);
+        self.links.insert(key, link);
+        key
+    }
+
+    /// Takes a link out of all books.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
+        let link = self.links.remove(&key)?;
+        for connection in link.also.iter().chain([&link.connection]) {
+            self.by_connection.remove(connection);
+        }
+        if let Some(transport) = link.transport {
+            self.by_transport.remove(&transport);
+        }
+        if let Some(keys) = self.by_remote.get_mut(&link.remote) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_remote.remove(&link.remote);
+            }
+        }
+        if let Some(question) = &link.question {
+            self.questions.remove(question);
+        }
+        self.io.timers.clear_link(key);
+        Some(link)
+    }
+
+    /// Gives a link a transport.
+    pub(crate) fn start_transport(&mut self, key: Key, command: TransportCommand) {
+        let transport = TransportId(self.next_id());
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.transport = Some(transport);
+        self.by_transport.insert(transport, key);
+        self.io.transport(transport, command);
+    }
+
+    /// Takes a link's transport away.
+    pub(crate) fn stop_transport(&mut self, key: Key) {
+        let Some(transport) = self.links.get_mut(&key).and_then(|link| link.transport.take()) else { return };
+        self.by_transport.remove(&transport);
+        self.io.transport(transport, TransportCommand::Abort);
+    }
+
+    /// The last step of closing the peer, once no link is left.
+    pub(crate) fn finish_if_done(&mut self) {
+        if !self.closing || self.closed || !self.links.is_empty() {
+            return;
+        }
+        self.registration.stop(&mut self.io);
+        self.io.timers.clear_all();
+        self.closed = true;
+        self.io.event(Event::PeerClosed { error: self.close_error.take() });
+    }
+}
+
+pub(crate) fn peer_closed() -> Error {
+    Error::new(ErrorCode::PeerClosed, "the peer is closed")
+}

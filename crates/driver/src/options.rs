@@ -1,0 +1,189 @@
+//! What a Peer is told when it starts, and the two doors back to its owner: [`Sink`] and [`Keeper`].
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use linkup_core::{ConnectionId, Event, Timeouts};
+use linkup_proto::PeerId;
+use serde_json::Value;
+
+/// What a Peer is made of.
+#[derive(Clone)]
+pub struct Options {
+    /// Its id.
+    pub id: PeerId,
+    /// Addresses of brokers, `ws://` or `wss://`, tried in order. At least one.
+    pub brokers: Vec<String>,
+    /// Makes sure, before each attempt, that somebody serves the broker's address.
+    pub keeper: Option<Arc<dyn Keeper>>,
+    /// Authorisation for the broker.
+    pub token: Option<String>,
+    /// Sent along with offers and answers: any JSON.
+    pub metadata: Option<Value>,
+    /// Whether the application decides about callers: [`Event::Request`].
+    pub asks: bool,
+    /// Whether the application changes descriptions: [`Event::Transform`].
+    pub transforms: bool,
+    /// False: a description waits until it has all its candidates.
+    pub trickle: bool,
+    /// How long it waits for them.
+    pub ice_complete_timeout: Duration,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+    /// Only paths through a TURN server.
+    pub relay_only: bool,
+    /// The label of the data channel; random where absent, as simple-peer has it.
+    pub channel_name: Option<String>,
+    /// How the data channel carries messages.
+    pub channel: ChannelOptions,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How much things may take.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new(id: PeerId) -> Self {
+        Self {
+            id,
+            brokers: vec!["ws://localhost:5000".to_owned()],
+            keeper: None,
+            token: None,
+            metadata: None,
+            asks: false,
+            transforms: false,
+            trickle: true,
+            ice_complete_timeout: Duration::from_secs(5),
+            ice_servers: Vec::new(),
+            relay_only: false,
+            channel_name: None,
+            channel: ChannelOptions::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    // By hand: tokens and credentials must not reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("id", &self.id).field("brokers", &self.brokers).finish_non_exhaustive()
+    }
+}
+
+/// One STUN or TURN server.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port`, `turn:host:port`. What this version cannot do (`turns:`, TURN over TCP) is passed over.
+    pub urls: Vec<String>,
+    /// For TURN.
+    pub username: String,
+    /// For TURN.
+    pub credential: String,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+/// How the data channel carries messages: `RTCDataChannelInit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelOptions {
+    /// Messages arrive in the order of sending.
+    pub ordered: bool,
+    /// A message is given up after so many retransmissions.
+    pub max_retransmits: Option<u16>,
+    /// A message is given up after so many milliseconds.
+    pub max_packet_life_time: Option<u16>,
+    /// The name of a subprotocol.
+    pub protocol: String,
+    /// The id of a channel that both sides make, so that nothing announces it.
+    pub negotiated: Option<u16>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self {
+            ordered: true,
+            max_retransmits: None,
+            max_packet_life_time: None,
+            protocol: String::new(),
+            negotiated: None,
+        }
+    }
+}
+
+impl ChannelOptions {
+    /// Whether every message arrives.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.max_retransmits.is_none() && self.max_packet_life_time.is_none()
+    }
+}
+
+/// How much a Peer takes and keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message of the application.
+    pub message_bytes: usize,
+    /// Bytes that one connection keeps until the remote has them.
+    pub buffered_bytes: usize,
+    /// Bytes in a connection's queue above which `send` says [`crate::Sent::Full`].
+    pub high_water_mark: usize,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_bytes: 64 << 20, buffered_bytes: 64 << 20, high_water_mark: 1 << 20, connections: 10_000 }
+    }
+}
+
+/// Makes sure that somebody serves the broker's address, before each attempt to reach it: the embedded broker.
+pub trait Keeper: Send + Sync + 'static {
+    /// Returns when there is nothing more that it can do about it.
+    fn ensure(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// One message of the data channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it has no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where a Peer's events go. Called from the runtime's threads; must not block.
+pub trait Sink: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: Event);
+    /// Takes a message; false: full, [`Sink::room`] comes before the next one.
+    fn message(&self, connection: ConnectionId, message: Message) -> bool;
+    /// Returns when there is room for messages.
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// The send buffer of a connection is under its mark again.
+    fn drained(&self, connection: ConnectionId);
+}

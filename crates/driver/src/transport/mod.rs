@@ -1,0 +1,180 @@
+//! One WebRTC transport: commands of the machine in, [`TransportInput`] out, and the messages of its data channel.
+//!
+//! The only part that knows `webrtc`, with `runtime`, `socket` and `stats`. A task runs it through three rooms:
+//! `build` makes a peer connection, `negotiate` brings its channel up, `session` carries messages until its end.
+
+mod build;
+mod flow;
+mod negotiate;
+mod sdp;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use linkup_core::{TransportId, TransportInput};
+use linkup_proto::signal::Candidate;
+use linkup_proto::{Error, ErrorCode};
+use tokio::sync::mpsc;
+use webrtc::peer_connection::PeerConnection;
+
+use crate::link::{Link, Wire};
+use crate::options::Options;
+
+/// Longer than the facade itself takes to give its driver up.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Who begins.
+pub(crate) enum Role {
+    /// We call.
+    Caller,
+    /// We are called, with this description.
+    Called {
+        /// The caller's description.
+        sdp: String,
+    },
+}
+
+/// What the machine wants of a transport that exists. No more of them: vanish.
+pub(crate) enum Order {
+    /// The called side's description.
+    SetAnswer(String),
+    /// An address of the remote.
+    AddCandidate(Candidate),
+    /// Let messages flow.
+    Start(Arc<Link>),
+    /// Deliver what was taken, then close.
+    Close,
+}
+
+/// A transport. Dropping it aborts it.
+pub(crate) struct Transport {
+    orders: mpsc::UnboundedSender<Order>,
+    wire: Arc<Wire>,
+}
+
+/// Where the inputs of one transport go.
+pub(crate) struct Reports {
+    id: TransportId,
+    inputs: mpsc::UnboundedSender<(TransportId, TransportInput)>,
+}
+
+impl Reports {
+    pub(crate) fn new(id: TransportId, inputs: mpsc::UnboundedSender<(TransportId, TransportInput)>) -> Self {
+        Self { id, inputs }
+    }
+
+    fn send(&self, input: TransportInput) {
+        // Where nobody listens any more, the orders have ended, too.
+        let _ = self.inputs.send((self.id, input));
+    }
+}
+
+/// How a transport ended.
+enum End {
+    Aborted,
+    /// By the remote, in order.
+    Closed,
+    /// By us, in order or not.
+    Finished(Option<Error>),
+    Failed(Error),
+}
+
+/// Shorthand of the rooms: what they make, or the end.
+type Step<T> = Result<T, End>;
+
+/// A failure of the library where the remote's bytes cannot be the reason.
+fn internal(error: impl std::fmt::Display) -> End {
+    End::Failed(Error::new(ErrorCode::IceFailed, format!("this machine cannot open a WebRTC connection: {error}")))
+}
+
+impl Transport {
+    pub(crate) fn spawn(
+        runtime: &tokio::runtime::Handle,
+        options: Arc<Options>,
+        role: Role,
+        reports: Reports,
+    ) -> Self {
+        let (orders, received) = mpsc::unbounded_channel();
+        let wire = Arc::new(Wire::default());
+        let task = run(runtime.clone(), options, role, received, Arc::clone(&wire), reports);
+        runtime.spawn(task);
+        Self { orders, wire }
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        // A transport that has ended said so; its last words are still on the way to the machine.
+        let _ = self.orders.send(order);
+    }
+
+    pub(crate) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+}
+
+/// Closes a peer connection, whatever happens: dropping one does not stop its driver.
+struct Closer {
+    pc: Option<Arc<dyn PeerConnection>>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Closer {
+    async fn close(mut self) {
+        if let Some(pc) = self.pc.take() {
+            close(&*pc).await;
+        }
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let Some(pc) = self.pc.take() {
+            self.runtime.spawn(async move { close(&*pc).await });
+        }
+    }
+}
+
+async fn close(pc: &dyn PeerConnection) {
+    match tokio::time::timeout(CLOSE, pc.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "closing a peer connection"),
+        Err(_) => tracing::warn!("a peer connection does not close"),
+    }
+}
+
+async fn run(
+    runtime: tokio::runtime::Handle,
+    options: Arc<Options>,
+    role: Role,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    wire: Arc<Wire>,
+    reports: Reports,
+) {
+    let mut built = match build::build(&runtime, &options).await {
+        Ok(built) => built,
+        Err(End::Failed(error)) => return reports.send(TransportInput::Failed { error }),
+        Err(_) => return,
+    };
+    let closer = Closer { pc: Some(Arc::clone(&built.pc)), runtime };
+    let open = negotiate::negotiate(&options, role, &mut built, &mut orders, &wire, &reports).await;
+    let end = match open {
+        Ok((channel, link)) => session::run(&options, &mut built, channel, &mut orders, link, &wire).await,
+        Err(end) => end,
+    };
+    match end {
+        End::Aborted => closer.close().await,
+        // What the other side waits for goes out before anybody here hears that this is over and exits.
+        End::Closed => {
+            closer.close().await;
+            reports.send(TransportInput::Closed);
+        }
+        End::Finished(error) => {
+            closer.close().await;
+            reports.send(TransportInput::Finished { error });
+        }
+        End::Failed(error) => {
+            reports.send(TransportInput::Failed { error });
+            closer.close().await;
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The three things that linkup itself reads in or changes of a session description.
+
+use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
+
+/// What a description without `a=max-message-size` takes (RFC 8841, section 6.1).
+const DEFAULT_MAX_MESSAGE: usize = 65536;
+
+fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Bytes of the largest message that the description's author takes, as far as we would send it.
+pub(super) fn max_message(sdp: &str) -> usize {
+    match attribute(sdp, "max-message-size").and_then(|size| size.parse().ok()) {
+        // Zero: any size (RFC 8841, section 6).
+        Some(0) => MAX_FRAME_BYTES,
+        Some(size) => MAX_FRAME_BYTES.min(size),
+        None => DEFAULT_MAX_MESSAGE,
+    }
+}
+
+/// The name of the media section that candidates belong to.
+pub(super) fn mid(sdp: &str) -> Option<&str> {
+    attribute(sdp, "mid")
+}
+
+/// How many candidates are in the description.
+pub(super) fn candidates(sdp: &str) -> usize {
+    sdp.lines().filter(|line| line.starts_with("a=candidate:")).count()
+}
+
+/// The description without the candidates that are too many: each makes us send packets where it says.
+pub(super) fn limit_candidates(sdp: String) -> String {
+    if candidates(&sdp) <= MAX_REMOTE_CANDIDATES {
+        return sdp;
+    }
+    let mut seen = 0;
+    let keep = |line: &&str| {
+        let candidate = line.starts_with("a=candidate:");
+        seen += usize::from(candidate);
+        !candidate || seen <= MAX_REMOTE_CANDIDATES
+    };
+    sdp.split_inclusive('\n').filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_size_as_rfc_8841_means_it() {
+        assert_eq!(max_message("v=0\r\na=max-message-size:262144\r\n"), 262_144);
+        assert_eq!(max_message("a=max-message-size:1073741823\r\n"), MAX_FRAME_BYTES);
+        assert_eq!(max_message("a=max-message-size:0\r\n"), MAX_FRAME_BYTES);
+        assert_eq!(max_message("a=max-message-size:1200\n"), 1200);
+        assert_eq!(max_message("v=0\r\n"), 65536);
+        assert_eq!(max_message("a=max-message-size:many\r\n"), 65536);
+    }
+
+    #[test]
+    fn cuts_a_crowd_of_candidates() {
+        let sdp: String = (0..1000).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\r\n")).collect();
+        let cut = limit_candidates(format!("v=0\r\n{sdp}a=mid:0\r\n"));
+        assert_eq!(candidates(&cut), MAX_REMOTE_CANDIDATES);
+        assert!(cut.starts_with("v=0\r\n") && cut.ends_with("a=mid:0\r\n"));
+        assert_eq!(mid(&cut), Some("0"));
+    }
+}

@@ -1,0 +1,328 @@
+// The types of linkup. Written by hand; __test__/types checks that they and the code name the same things.
+
+/// <reference lib="esnext.disposable" />
+
+// A page that loads dist/linkup.js by a script tag has all of this as the global `linkup`.
+export as namespace linkup;
+
+/** What went wrong, as a stable name. Each code says who is concerned and what to do. */
+export type ErrorCode =
+  /** JSON cannot carry the message: `undefined`, a function, a symbol, a BigInt, a cycle. `cause` says why. */
+  | 'ERR_INVALID_MESSAGE'
+  /** The message is larger than `limits.messageBytes` or than the remote takes. `details`: `{size, limit}` in bytes. */
+  | 'ERR_MESSAGE_TOO_LARGE'
+  /** Another peer is registered with that id. */
+  | 'ERR_ID_TAKEN'
+  /** The broker refuses this peer: see `token`. */
+  | 'ERR_NOT_AUTHORIZED'
+  /** No broker could be reached, or it did not answer in time; for a broker of your own: it cannot listen. */
+  | 'ERR_BROKER_UNREACHABLE'
+  /** Nobody is registered with that id. */
+  | 'ERR_PEER_NOT_FOUND'
+  /** The remote peer does not want the connection; the message is its reason. */
+  | 'ERR_DENIED'
+  /** A peer cannot connect to itself. */
+  | 'ERR_CONNECT_SELF'
+  /** The connection did not come up within `timeouts.connect`. */
+  | 'ERR_CONNECT_TIMEOUT'
+  /** No pair of addresses of the two sides works, or `iceServers` failed. */
+  | 'ERR_ICE_FAILED'
+  /** The remote vanished, or the network between. Messages that were under way may be lost. */
+  | 'ERR_CONNECTION_LOST'
+  /** The connection is closed or closing. */
+  | 'ERR_CONNECTION_CLOSED'
+  /** The peer is closed. */
+  | 'ERR_PEER_CLOSED'
+  /** `limits.bufferedBytes` bytes wait already: await the promises of `send()`. `details`: `{limit}` in bytes. */
+  | 'ERR_BUFFER_FULL'
+  /** The remote did not confirm the close within `timeouts.close`. `details`: `{unconfirmed}`, a number of messages. */
+  | 'ERR_CLOSE_TIMEOUT'
+  /** The caller's AbortSignal fired; `cause` is its reason. */
+  | 'ERR_ABORTED'
+  /** The other side is not who it says it is. */
+  | 'ERR_IDENTITY_MISMATCH'
+  /** The other side broke the protocol. */
+  | 'ERR_PROTOCOL'
+  /** This version, or the other side, cannot do that. */
+  | 'ERR_UNSUPPORTED';
+
+/** What linkup's promises reject with and its `error` events carry, except for wrong arguments: those are TypeErrors. */
+export class LinkupError extends Error {
+  constructor(code: ErrorCode, message: string, about?: { peerId?: string; details?: object; cause?: unknown });
+  /** What went wrong. */
+  readonly code: ErrorCode;
+  /** The remote peer that it concerns, if there is one. */
+  readonly peerId?: string;
+  /** Numbers and facts: see the codes. */
+  readonly details?: { [name: string]: unknown };
+}
+
+/** An ICE server, as RTCConfiguration has it. */
+export interface IceServer {
+  /** One or more `stun:`, `stuns:`, `turn:` or `turns:` URLs. */
+  urls: string | string[];
+  /** For TURN. */
+  username?: string;
+  /** For TURN. */
+  credential?: string;
+}
+
+/** Somebody wants to connect: the argument of `accept`. */
+export interface ConnectRequest {
+  /** The id of the peer that calls, as the broker knows it. */
+  from: string;
+  /** What it gave as its `metadata`; undefined where it gave none. */
+  metadata: any;
+  /** Who it has proved to be. Always null in this version. */
+  identity: null;
+}
+
+/** Options of the library simple-peer that mean something to linkup. Others are ignored, with a process warning. */
+export interface SimplePeerOptions {
+  /** False: send the description once, with all candidates, instead of each candidate as it is found. Default: true. */
+  trickle?: boolean;
+  /** An RTCConfiguration; its `iceServers` and `iceTransportPolicy` apply where the options of that name are not given. */
+  config?: { iceServers?: IceServer[]; iceTransportPolicy?: 'all' | 'relay'; [name: string]: unknown };
+  /** The label of the data channel. Default: one made from chance. */
+  channelName?: string;
+  /** How the data channel is made. Take care: one that is not ordered and reliable loses or reorders messages. */
+  channelConfig?: {
+    ordered?: boolean;
+    maxRetransmits?: number;
+    maxPacketLifeTime?: number;
+    protocol?: string;
+    negotiated?: boolean;
+    id?: number;
+  };
+  /** Accepted for simple-peer's sake: it says nothing about data channels. */
+  offerOptions?: object;
+  /** Accepted for simple-peer's sake: it says nothing about data channels. */
+  answerOptions?: object;
+  /** Changes each SDP before it is sent. Where it throws, the attempt fails and the peer emits `error`. */
+  sdpTransform?: (sdp: string) => string | Promise<string>;
+  /** With `trickle: false`, how many ms to wait for candidates. Default: 5000. */
+  iceCompleteTimeout?: number;
+}
+
+/** Options of `createPeer`. A wrong or unknown one is a TypeError that names it. */
+export interface PeerOptions {
+  /**
+   * The broker, as `ws:` or `wss:` URL; of a list, the first that works.
+   * Default: LINKUP_BROKER_URL of the environment; in a page served by a broker, that broker; otherwise
+   * `ws://localhost:5000`, where in Node.js the first peer starts a broker by itself.
+   */
+  brokerUrl?: string | string[];
+  /** The same option under the name that linkup's specification gives it. */
+  browserUrl?: string | string[];
+  /** Options that simple-peer has. */
+  simplePeer?: SimplePeerOptions;
+  /** STUN and TURN servers: a list, or a function that fetches it before the peer starts. Default: none. */
+  iceServers?: IceServer[] | (() => IceServer[] | Promise<IceServer[]>);
+  /** 'relay': only through TURN servers, so that the remote does not learn this side's address. Default: 'all'. */
+  iceTransportPolicy?: 'all' | 'relay';
+  /**
+   * Decides about each caller, before any address of this side leaves the machine. False, a string (the reason) or an
+   * exception (its message) denies: the caller's promise rejects `ERR_DENIED`. Default: everybody may connect.
+   */
+  accept?: (request: ConnectRequest) => unknown;
+  /** Any JSON up to 16 KiB that the other sides get, as `connection.metadata` and in their `accept`. */
+  metadata?: unknown;
+  /** For a broker that asks for authorisation. */
+  token?: string;
+  /** How long things may take, in ms. */
+  timeouts?: {
+    /** From `connect()` to an open connection. Default: 15000. */
+    connect?: number;
+    /** Silence after which a remote counts as gone. Default: 10000. */
+    idle?: number;
+    /** From `close()` until the remote has everything. Default: 5000. */
+    close?: number;
+    /** Until the broker must have answered. Default: 10000. */
+    broker?: number;
+  };
+  /** How much of something there may be. */
+  limits?: {
+    /** Bytes of one message as JSON, both ways. Default: 64 MiB. */
+    messageBytes?: number;
+    /** Bytes that may wait to be sent on one connection. Default: 64 MiB. */
+    bufferedBytes?: number;
+    /** Bytes above which `send()` resolves only when fewer wait again. Default: 1 MiB. */
+    highWaterMark?: number;
+    /** Connections at the same time. Default: 10000. */
+    connections?: number;
+  };
+}
+
+/** Options of a single call. */
+export interface CallOptions {
+  /**
+   * Gives up: the promise rejects `ERR_ABORTED`. A message is not sent then; once it has been handed to the transport
+   * the signal has no effect any more.
+   */
+  signal?: AbortSignal;
+}
+
+/** What both Peer and Connection are, as far as Node.js' EventEmitter goes; `once` and `on` of node:events take them. */
+declare class Emitter<Events extends { [name: string]: unknown[] }> {
+  protected constructor();
+  /** Calls `listener` at each event `name`. One that throws keeps no other listener from the event. */
+  on<Name extends keyof Events & string>(name: Name, listener: (...args: Events[Name]) => void): this;
+  /** Calls `listener` at the next event `name` only. */
+  once<Name extends keyof Events & string>(name: Name, listener: (...args: Events[Name]) => void): this;
+  /** Takes a listener back. */
+  off<Name extends keyof Events & string>(name: Name, listener: (...args: Events[Name]) => void): this;
+  /** The same as `on`. */
+  addListener<Name extends keyof Events & string>(name: Name, listener: (...args: Events[Name]) => void): this;
+  /** The same as `off`. */
+  removeListener<Name extends keyof Events & string>(name: Name, listener: (...args: Events[Name]) => void): this;
+  /** Takes all listeners of `name`, or of every event, back. */
+  removeAllListeners(name?: keyof Events & string): this;
+  /** Calls all who listen to `name`; true if there were any. */
+  emit<Name extends keyof Events & string>(name: Name, ...args: Events[Name]): boolean;
+  /** How many listen to `name`. */
+  listenerCount(name: keyof Events & string): number;
+}
+
+/** The events of a Peer and their arguments. */
+export type PeerEvents = {
+  /** A remote peer made a connection; once, when it is open. */
+  connection: [connection: Connection];
+  /** Something went wrong that no promise reports. Without a listener it is a process warning, never an exception. */
+  error: [error: LinkupError];
+  /** A message of any connection, in order, after the Connection's own `message`. */
+  message: [envelope: { from: string; message: any }];
+  /** The peer is registered at the broker; again after each re-registration. */
+  register: [id: string];
+  /** The broker cannot be reached; once until the next `register`. `retryIn`: ms to the next try. */
+  offline: [event: { reason: string; retryIn: number }];
+};
+
+/** One end of the network, known by an id. Comes from `createPeer()`. */
+export class Peer extends Emitter<PeerEvents> {
+  private constructor();
+  /** The id of the peer. */
+  readonly id: string;
+  /** How it stands with the broker; 'closed' from `close()` on. Open connections do not need the broker. */
+  readonly state: 'connecting' | 'registered' | 'offline' | 'closed';
+  /** The open and closing connections by the remote's id. */
+  readonly connections: ReadonlyMap<string, Connection>;
+  /**
+   * Opens a connection; resolves when messages can flow. Calls at the same time share one attempt, and where there is
+   * a connection it is returned. An abort of the last one who waits gives the attempt up.
+   */
+  connect(peerId: string, options?: CallOptions): Promise<Connection>;
+  /** Delivers what was accepted for that peer and closes the connection; at once where there is none. */
+  disconnect(peerId: string): Promise<void>;
+  /** Sends a message as `Connection.send()` does; connects where needed. Calls to one peer keep their order. */
+  send(peerId: string, message: unknown, options?: CallOptions): Promise<void>;
+  /** Whether a peer with that id is registered at the broker. */
+  find(id: string): Promise<boolean>;
+  /**
+   * Delivers what was accepted, closes every connection, unregisters. Later calls reject `ERR_PEER_CLOSED`.
+   * Rejects where messages whose `send()` had resolved may not have arrived; the peer is closed all the same.
+   */
+  close(): Promise<void>;
+  /** Keeps the process alive while the peer is open: the default. */
+  ref(): this;
+  /** Lets the process end although the peer is open. */
+  unref(): this;
+  /** `await using peer = createPeer(…)`: the same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The events of a Connection and their arguments. */
+export type ConnectionEvents = {
+  /** Messages can flow. Comes after `connect()` resolved or `connection` was emitted, before the first message. */
+  connect: [];
+  /**
+   * The connection has ended, for whatever reason. `code` is null where it was closed in order, otherwise an ErrorCode
+   * such as 'ERR_CONNECTION_LOST', with `reason` in words.
+   */
+  close: [event: { code: ErrorCode | null; reason: string }];
+  /** The remote broke the protocol. Without a listener here, the peer's `error` is emitted instead. */
+  error: [error: LinkupError];
+  /** A message. */
+  message: [message: any];
+};
+
+/** A WebRTC connection to another peer. Comes from `peer.connect()` or the event `connection`. */
+export class Connection extends Emitter<ConnectionEvents> {
+  private constructor();
+  /** The id of the remote peer. */
+  readonly id: string;
+  /** Where it is in its life. */
+  readonly state: 'connecting' | 'open' | 'reconnecting' | 'closing' | 'closed';
+  /** Bytes accepted and not yet acknowledged by the remote's transport. */
+  readonly bufferedAmount: number;
+  /** What the remote peer gave as its `metadata`; undefined where it gave none. */
+  readonly metadata: any;
+  /** Which way the bytes go: straight, through a TURN server, through the broker. */
+  readonly path: 'direct' | 'turn' | 'broker';
+  /**
+   * Sends a message: anything that JSON can carry; what arrives equals `JSON.parse(JSON.stringify(message))`. Resolves when the transport has it and fewer than
+   * `limits.highWaterMark` bytes wait: `await send()` in a loop is all the back-pressure there has to be.
+   */
+  send(message: unknown, options?: CallOptions): Promise<void>;
+  /** Numbers about the transport: bytes, messages, round trip. */
+  stats(): Promise<{ [name: string]: any }>;
+  /**
+   * Delivers everything accepted before, then closes. Rejects `ERR_CLOSE_TIMEOUT` where the remote does not confirm in
+   * time; the connection is closed all the same. The same promise for every call.
+   */
+  close(): Promise<void>;
+}
+
+/** Options of `createBroker`. */
+export interface BrokerOptions {
+  /** The port to listen on; 0 takes any that is free. Default: PORT of the environment, otherwise 5000. */
+  port?: number;
+  /** The name or address to listen on. Default: all of this machine. */
+  host?: string;
+  /** A folder to serve over HTTP on the same port. Default: none. */
+  files?: string;
+}
+
+/** The events of a Broker and their arguments. */
+export type BrokerEvents = {
+  /** It listens. */
+  listening: [];
+  /** It cannot listen. */
+  error: [error: LinkupError];
+  /** It has closed. */
+  close: [];
+};
+
+/** A broker server in this process. Comes from `createBroker()`. Node.js only. */
+export class Broker extends Emitter<BrokerEvents> {
+  private constructor();
+  /** Resolves with the broker when it listens; rejects where it cannot. */
+  readonly ready: Promise<this>;
+  /** The port that it listens on; undefined before. */
+  readonly port: number | undefined;
+  /** The URL for `brokerUrl` of peers on this machine; undefined before it listens. */
+  readonly url: string | undefined;
+  /** Everything that it listens on, as 'host:port'; empty before. */
+  readonly addresses: string[];
+  /** Stops listening and ends its sockets. Open connections between peers go on. */
+  close(): Promise<void>;
+  /** Keeps the process alive while it listens: the default. */
+  ref(): this;
+  /** Lets the process end although it listens. */
+  unref(): this;
+}
+
+/**
+ * Creates a peer. Returns at once; what happens then is told by its events.
+ *
+ * @param id By this id others connect to the peer: any non-empty string of at most 256 bytes of UTF-8.
+ * @throws TypeError for a bad id or option, with its name
+ * @throws LinkupError ERR_UNSUPPORTED for an option of a later version
+ */
+export function createPeer(id: string, options?: PeerOptions): Peer;
+
+/**
+ * Starts a broker in this process. Returns at once; `await broker.ready` waits until it listens. Node.js only.
+ *
+ * @throws TypeError for a bad option, with its name
+ */
+export function createBroker(options?: BrokerOptions): Broker;

@@ -1,0 +1,6 @@
+// What `import 'linkup'` gives in Node.js: the same objects as `require('linkup')`.
+
+import linkup from './index.js';
+
+export const { createPeer, createBroker, LinkupError, Peer, Connection, Broker } = linkup;
+export default linkup;

@@ -1,0 +1,71 @@
+'use strict';
+// Takes events out of the engine's mailbox and passes them on one by one. Knows the mailbox, not what the events mean.
+//
+// Emitting a batch in a plain loop loses events for `while (true) await once(c, 'message')`: nobody listens again before
+// the next one is gone. So whatever is due in JavaScript runs between two events that reached the application.
+
+const { throwLater } = require('./emitter');
+
+/**
+ * Starts delivering the events of an engine.
+ *
+ * `dispatch(kind, handle, a, b)` returns false where no code of the application was reached, true where it was, or a
+ * function: that is the next step, to be run after what is now due.
+ *
+ * @returns the engine's mailbox
+ */
+function deliver(engine, dispatch) {
+  let batch = [];
+  let at = 0;
+  let followUp;
+  let awake = false;
+
+  const pause = engine.pause(step);
+  const mailbox = engine.open(ring);
+  return mailbox;
+
+  function ring() {
+    if (awake) return;
+    awake = true;
+    drain();
+  }
+
+  function drain() {
+    batch = engine.drain(mailbox);
+    at = 0;
+    if (batch.length === 0) awake = false;
+    else step();
+  }
+
+  function step() {
+    let reached = false;
+    while (!reached && (followUp !== undefined || at < batch.length)) {
+      try {
+        reached = next();
+      } catch (error) {
+        reached = true;
+        throwLater(error);
+      }
+    }
+    if (followUp !== undefined || at < batch.length) pause();
+    // A full turn of the event loop: a stream of messages must not keep timers and sockets waiting for ever.
+    else engine.turn(drain);
+  }
+
+  function next() {
+    let outcome;
+    if (followUp === undefined) {
+      const i = at;
+      at += 4;
+      outcome = dispatch(batch[i], batch[i + 1], batch[i + 2], batch[i + 3]);
+    } else {
+      const run = followUp;
+      followUp = undefined;
+      outcome = run();
+    }
+    if (typeof outcome === 'function') followUp = outcome;
+    return outcome !== false;
+  }
+}
+
+module.exports = { deliver };

@@ -1,0 +1,36 @@
+'use strict';
+// The engine of Node.js: the addon's functions, and what js/ needs of Node.js itself. The one file that knows them.
+
+const addon = require('../binding.js');
+
+// Node.js ends a process that waits for nothing but the addon: a timer of 24.8 days holds it.
+const LONGEST = 2 ** 31 - 1;
+let held = 0;
+let timer;
+
+/** Counts who keeps the process alive. */
+function hold(change) {
+  held += change;
+  if (held > 0) timer ??= setInterval(() => {}, LONGEST);
+  else timer = clearInterval(timer);
+}
+
+/** A function that runs `next` when all promises and ticks that are due have had their turn. */
+function pause(next) {
+  // A tick made inside a promise's job runs after all the other jobs, however many awaits those go through.
+  const tick = () => process.nextTick(next);
+  return () => queueMicrotask(tick);
+}
+
+function warn(message, code) {
+  process.emitWarning(message, { type: 'LinkupWarning', code });
+}
+
+/** Where no broker is given. */
+function defaultBroker() {
+  const url = process.env.LINKUP_BROKER_URL;
+  if (url) return { url, embedded: false, name: 'LINKUP_BROKER_URL' };
+  return { url: 'ws://localhost:5000', embedded: true };
+}
+
+module.exports = { ...addon, hold, pause, turn: setImmediate, warn, defaultBroker };

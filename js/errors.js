@@ -1,0 +1,37 @@
+'use strict';
+// The one error that linkup rejects and emits. Knows the shape in which an engine reports errors, not who makes them.
+
+/** What went wrong, with a stable `code` and a sentence that says what happened and what to do. */
+class LinkupError extends Error {
+  /**
+   * @param {string} code one of the documented `ERR_…` codes
+   * @param {string} message for a human
+   * @param {{peerId?: string, details?: object, cause?: unknown}} [about] the peer that it concerns, numbers, the reason
+   */
+  constructor(code, message, about = {}) {
+    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    this.code = code;
+    if (about.peerId !== undefined) this.peerId = about.peerId;
+    if (about.details !== undefined) this.details = about.details;
+  }
+
+  toString() {
+    return `${this.name} [${this.code}]: ${this.message}`;
+  }
+}
+
+Object.defineProperty(LinkupError.prototype, 'name', { value: 'LinkupError', configurable: true, writable: true });
+
+/** The error in an engine's JSON `{code, message, details?}`; null stays null. */
+function parseError(json, peerId) {
+  if (json === null) return null;
+  const { code, message, details } = JSON.parse(json);
+  return new LinkupError(code, message, { peerId, details });
+}
+
+/** What a call on a closed or closing connection rejects with. */
+function connectionClosed(peerId) {
+  return new LinkupError('ERR_CONNECTION_CLOSED', 'the connection is closed', { peerId });
+}
+
+module.exports = { LinkupError, parseError, connectionClosed };

@@ -1,0 +1,21 @@
+'use strict';
+// ICE servers, as RTCConfiguration has them. Knows their shape only.
+
+const { check } = require('./check');
+
+/** A checked copy of a list of ICE servers, `urls` always a list. `name` is the option, for the TypeError. */
+function iceServersOf(servers, name) {
+  check(Array.isArray(servers), name, 'must be a list of ICE servers');
+  return servers.map((server, i) => {
+    const urls = [server?.urls ?? server?.url].flat();
+    const valid = urls.length > 0 && urls.every((url) => typeof url === 'string' && /^(stun|turn)s?:/.test(url));
+    check(valid, `${name}[${i}].urls`, 'must be one or more stun:, stuns:, turn: or turns: URLs');
+    const { username, credential } = server;
+    for (const [key, value] of Object.entries({ username, credential })) {
+      check(value === undefined || typeof value === 'string', `${name}[${i}].${key}`, 'must be a string');
+    }
+    return { urls, username, credential };
+  });
+}
+
+module.exports = { iceServersOf };

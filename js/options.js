@@ -1,0 +1,137 @@
+'use strict';
+// The options of createPeer: checks what the application gave, fills in the defaults, and makes of it what the engine
+// takes. Every wrong value is a TypeError that names its option. Runs nothing, opens nothing.
+
+const { LinkupError } = require('./errors');
+const { iceServersOf } = require('./ice');
+const { utf8Length } = require('./message');
+const { readSimplePeer } = require('./simple-peer');
+const { check, checkNumbers, checkText, isObject } = require('./check');
+
+const MAX_ID_BYTES = 256;
+// Metadata travels inside one message to the broker, which takes 64 KiB.
+const MAX_METADATA_BYTES = 16 * 1024;
+
+const TIMEOUTS = { connect: 15000, idle: 10000, close: 5000, broker: 10000 };
+const MIB = 1024 * 1024;
+const LIMITS = { messageBytes: 64 * MIB, bufferedBytes: 64 * MIB, highWaterMark: MIB, connections: 10000 };
+
+const NAMES = [
+  'brokerUrl',
+  'browserUrl',
+  'simplePeer',
+  'iceServers',
+  'iceTransportPolicy',
+  'accept',
+  'metadata',
+  'token',
+  'identity',
+  'timeouts',
+  'limits',
+];
+
+/** Throws a TypeError where `id` is not an id; `name` is the argument that it was given as. */
+function checkId(id, name) {
+  checkText(id, name);
+  check(id !== '', name, 'must not be empty');
+  check(utf8Length(id) <= MAX_ID_BYTES, name, `has more than ${MAX_ID_BYTES} bytes of UTF-8`);
+}
+
+/**
+ * Reads the arguments of createPeer.
+ *
+ * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} `engine` is for the
+ *   engine's createPeer; `iceServers` is there where they have to be fetched
+ */
+function readOptions(id, options = {}, host) {
+  checkId(id, 'id');
+  check(isObject(options), 'options', 'must be an object');
+  for (const name of Object.keys(options)) check(NAMES.includes(name), `options.${name}`, unknown(name));
+  if (options.identity !== undefined) {
+    throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes in a later version of linkup');
+  }
+  const { accept, token } = options;
+  check(accept === undefined || typeof accept === 'function', 'options.accept', 'must be a function');
+  if (token !== undefined) checkText(token, 'options.token');
+  const { sdpTransform, config, ...simplePeer } = readSimplePeer(options.simplePeer, host.warn);
+  const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;
+  check(['all', 'relay'].includes(iceTransportPolicy), 'options.iceTransportPolicy', "must be 'all' or 'relay'");
+  const fetched = typeof options.iceServers === 'function';
+  return {
+    accept,
+    sdpTransform,
+    iceServers: fetched ? options.iceServers : undefined,
+    engine: {
+      id,
+      ...readBrokers(options, host),
+      token,
+      metadata: readMetadata(options.metadata),
+      asks: accept !== undefined,
+      transforms: sdpTransform !== undefined,
+      ...simplePeer,
+      iceServers: fetched ? [] : readIceServers(options.iceServers, config.iceServers),
+      iceTransportPolicy,
+      timeouts: checkNumbers(options.timeouts, TIMEOUTS, 'options.timeouts'),
+      limits: checkNumbers(options.limits, LIMITS, 'options.limits'),
+    },
+  };
+}
+
+function readIceServers(given, fromConfig = []) {
+  if (given === undefined) return iceServersOf(fromConfig, 'options.simplePeer.config.iceServers');
+  return iceServersOf(given, 'options.iceServers');
+}
+
+/** `{brokers, embedded}`: given, or what is usual where this runs. */
+function readBrokers({ brokerUrl, browserUrl }, host) {
+  if (brokerUrl !== undefined && browserUrl !== undefined && String(brokerUrl) !== String(browserUrl)) {
+    throw new TypeError('options.browserUrl: is the same option as brokerUrl, and they differ; give one of them');
+  }
+  const name = brokerUrl === undefined ? 'browserUrl' : 'brokerUrl';
+  const given = brokerUrl === undefined ? browserUrl : brokerUrl;
+  if (given !== undefined) return { brokers: checkUrls(given, `options.${name}`), embedded: false };
+  const { url, embedded, name: source } = host.defaultBroker();
+  return { brokers: checkUrls(url, source), embedded };
+}
+
+function checkUrls(given, name) {
+  const urls = [given].flat();
+  check(urls.length > 0, name, 'must have at least one URL');
+  for (const url of urls) {
+    checkText(url, name);
+    let protocol;
+    try {
+      protocol = new URL(url).protocol;
+    } catch {
+      throw new TypeError(`${name}: '${url}' is not a URL, write it like ws://localhost:5000`);
+    }
+    check(/^wss?:$/.test(protocol), name, `'${url}' must start with ws:// or wss://`);
+  }
+  return urls;
+}
+
+function readMetadata(metadata) {
+  if (metadata === undefined) return undefined;
+  const name = 'options.metadata';
+  let text;
+  try {
+    text = JSON.stringify(metadata, (key, value) => {
+      checkText(key, name);
+      if (typeof value === 'string') checkText(value, name);
+      return value;
+    });
+  } catch (cause) {
+    throw new TypeError(`${name}: cannot be written as JSON: ${cause.message}`, { cause });
+  }
+  check(text !== undefined, name, 'cannot be written as JSON');
+  check(utf8Length(text) <= MAX_METADATA_BYTES, name, `has more than ${MAX_METADATA_BYTES} bytes as JSON`);
+  return JSON.parse(text);
+}
+
+function unknown(name) {
+  const start = name.slice(0, 4).toLowerCase();
+  const meant = NAMES.find((known) => known.toLowerCase().startsWith(start));
+  return `unknown option${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+}
+
+module.exports = { readOptions, checkId };

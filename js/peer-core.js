@@ -1,0 +1,167 @@
+'use strict';
+// What happens to one peer: registered, offline, asked by callers, closed. Knows the engine's handle of the peer and the
+// application's functions; its connections are the roster's business.
+
+const { LinkupError } = require('./errors');
+const { iceServersOf } = require('./ice');
+const { checkId } = require('./options');
+const { Roster } = require('./roster');
+
+class PeerCore {
+  state = 'connecting';
+  handle = undefined;
+  /** True from `close()` on. */
+  finished = false;
+
+  // A promise where the ICE servers have to be fetched first.
+  #created;
+  #held = false;
+  #closing;
+  #ended;
+  #warned = new Set();
+
+  /**
+   * @param {Hub} hub
+   * @param {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} settings from options.js
+   */
+  constructor(hub, settings, makePeer) {
+    this.hub = hub;
+    this.settings = settings;
+    this.id = settings.engine.id;
+    this.roster = new Roster(this, settings.engine.limits);
+    this.peer = makePeer(this);
+    if (settings.iceServers === undefined) this.#create();
+    else this.#fetchIceServers(settings.iceServers);
+    this.hold(true);
+  }
+
+  /** `Peer.ref()` and `Peer.unref()`: whether it keeps the process alive. */
+  hold(wanted) {
+    if (wanted === this.#held || this.finished) return;
+    this.#held = wanted;
+    this.hub.engine.hold(wanted ? 1 : -1);
+  }
+
+  /** `Peer.find()`. */
+  async find(id) {
+    checkId(id, 'id');
+    if (this.finished) throw this.closedError(id);
+    await this.#created;
+    return this.hub.ask(this, id, (token) => this.hub.engine.find(this.handle, token, id));
+  }
+
+  /** `Peer.close()`. */
+  close() {
+    if (this.#closing === undefined) {
+      this.#closing = this.#close();
+      // Whoever awaits it hears of a failure; a remote that vanished must not crash those who do not.
+      this.#closing.catch(() => {});
+    }
+    return this.#closing;
+  }
+
+  /** What calls on a closed peer reject with. */
+  closedError(peerId) {
+    return new LinkupError('ERR_PEER_CLOSED', 'the peer is closed', { peerId });
+  }
+
+  registered() {
+    if (this.finished) return false;
+    this.state = 'registered';
+    return this.peer.emit('register', this.id);
+  }
+
+  offline(reason, retryIn) {
+    if (this.finished || this.state === 'offline') return false;
+    this.state = 'offline';
+    return this.peer.emit('offline', { reason, retryIn });
+  }
+
+  /** Something that no promise reports: the event, or a warning where nobody listens. Never an exception. */
+  error(error) {
+    if (this.peer.emit('error', error)) return true;
+    // Once a code: a remote or a broker must not be able to flood the log.
+    if (!this.#warned.has(error.code)) this.hub.engine.warn(`peer ${this.id}: ${error.message}`, error.code);
+    this.#warned.add(error.code);
+    return false;
+  }
+
+  /** A remote wants to connect. */
+  request(handle, { from, metadata }) {
+    const answer = (reason) => this.hub.engine.answer(handle, reason);
+    if (this.finished) {
+      answer('the peer is closing');
+      return false;
+    }
+    const decide = async () => this.settings.accept({ from, metadata, identity: null });
+    decide().then(
+      (verdict) => answer(verdict === false || typeof verdict === 'string' ? verdict || 'denied' : null),
+      (error) => answer(String(error?.message ?? error ?? '') || 'denied'),
+    );
+    return true;
+  }
+
+  /** A description that the application wants to change. */
+  transform(transport, sdp) {
+    const change = async () => {
+      const changed = await this.settings.sdpTransform(sdp);
+      if (typeof changed !== 'string') throw new TypeError('it must return the SDP as a string');
+      this.hub.engine.transformed(this.handle, transport, changed);
+    };
+    // Without an answer the attempt fails: sending what the application wanted changed could reveal an address.
+    change().catch((cause) => this.#report('ERR_INVALID_MESSAGE', 'options.simplePeer.sdpTransform', cause));
+    return true;
+  }
+
+  /** The engine is done with this peer. */
+  ended(error) {
+    this.roster.ended(error);
+    this.hub.forget(this, (peerId) => this.closedError(peerId));
+    this.hub.peers.delete(this.handle);
+    this.#ended(error);
+    return true;
+  }
+
+  #create() {
+    const { engine } = this.hub;
+    this.handle = engine.createPeer(this.hub.mailbox, JSON.stringify(this.settings.engine));
+    this.hub.peers.set(this.handle, this);
+    this.roster.startAll();
+  }
+
+  #fetchIceServers(servers) {
+    const fetch = async () => iceServersOf(await servers(), 'options.iceServers');
+    this.#created = fetch()
+      .catch((cause) => {
+        this.#report('ERR_ICE_FAILED', 'options.iceServers', cause);
+        return [];
+      })
+      .then((list) => {
+        this.settings.engine.iceServers = list;
+        this.#create();
+      });
+  }
+
+  #report(code, what, cause) {
+    this.error(new LinkupError(code, `${what} failed: ${cause?.message ?? cause}`, { cause }));
+  }
+
+  async #close() {
+    const { engine } = this.hub;
+    // Also after `unref()`: whoever waits for the end shall see it.
+    this.hold(true);
+    this.finished = true;
+    this.state = 'closed';
+    const pending = this.roster.closing();
+    await this.#created;
+    await Promise.allSettled(pending);
+    const error = await new Promise((resolve) => {
+      this.#ended = resolve;
+      engine.closePeer(this.handle);
+    });
+    engine.hold(-1);
+    if (error !== null) throw error;
+  }
+}
+
+module.exports = { PeerCore };

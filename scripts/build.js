@@ -1,0 +1,15 @@
+// `npm run build`: the addon, and the broker's program under dist/.
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { root, install, buildAddon } = require('./tools');
+
+install();
+buildAddon();
+fs.mkdirSync(path.join(root, 'dist/broker'), { recursive: true });
+fs.writeFileSync(
+  path.join(root, 'dist/broker/server.js'),
+  "// Runs the linkup broker: node dist/broker/server [--port 5000]\nrequire('../../bin/broker').main(process.argv.slice(2));\n",
+);
+console.log('built: the addon, dist/broker/server.js');

@@ -1,0 +1,61 @@
+// `npm test`: installs what is missing, builds, and runs everything: lints, Rust tests, API tests, type tests.
+//
+//   npm test             all of it
+//   npm test -- api      only the steps whose name contains "api"
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { root, run, has, install, buildAddon } = require('./tools');
+
+const only = process.argv.slice(2);
+const bin = (name) => path.join(root, 'node_modules/.bin', name);
+
+/** The test files below a folder of `__test__`. */
+function tests(folder) {
+  return fs
+    .readdirSync(path.join(root, '__test__', folder))
+    .filter((name) => /\.test\.m?js$/.test(name))
+    .map((name) => path.join('__test__', folder, name));
+}
+
+/** Runs test files in Node.js, a process each. Those that measure processes run alone. */
+function node(folder, { alone = false } = {}) {
+  const args = ['--test', `--test-concurrency=${alone ? 1 : 2}`, '--test-timeout=300000', ...tests(folder)];
+  return run(process.execPath, args, { env: { LINKUP_BROKER_URL: '' } });
+}
+
+const nextest = has('cargo', ['nextest', '--version']);
+const steps = {
+  'rust format': () => run('cargo', ['fmt', '--all', '--check']),
+  'js lint': () => run(bin('biome'), ['check']),
+  'rust lint': () => run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']),
+  'rust licences and layers': () => {
+    if (has('cargo', ['deny', '--version'])) return run('cargo', ['deny', 'check', '--hide-inclusion-graph', 'licenses', 'bans', 'sources']);
+    console.log('cargo-deny is not installed: cargo install cargo-deny');
+    return !process.env.CI;
+  },
+  'rust tests': () => run('cargo', nextest ? ['nextest', 'run', '--workspace'] : ['test', '--workspace']),
+  'rust doc tests': () => run('cargo', ['test', '--workspace', '--doc', '--quiet']),
+  'generated files': () => run('git', ['diff', '--exit-code', '--stat', '--', 'binding.js', 'binding.d.ts']),
+  types: () => run(bin('tsc'), ['--noEmit', '-p', '__test__/types']) && node('types'),
+  'js tests': () => node('js'),
+  'api tests': () => node('contract'),
+  'process tests': () => node('node', { alone: true }),
+  'interop tests': () => node('interop', { alone: true }),
+};
+
+install();
+buildAddon();
+const failed = [];
+const chosen = Object.entries(steps).filter(([name]) => !only.length || only.some((word) => name.includes(word)));
+for (const [name, step] of chosen) {
+  console.log(`\n── ${name} ${'─'.repeat(Math.max(0, 70 - name.length))}`);
+  const start = Date.now();
+  const ok = step();
+  console.log(`── ${name}: ${ok ? 'passed' : 'FAILED'} in ${((Date.now() - start) / 1000).toFixed(1)} s`);
+  if (!ok) failed.push(name);
+}
+if (failed.length) console.log(`\nfailed: ${failed.join(', ')}`);
+console.log(`\n${chosen.length - failed.length} passed, ${failed.length} failed`);
+process.exitCode = failed.length ? 1 : 0;

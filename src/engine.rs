@@ -1,0 +1,144 @@
+//! The functions that JavaScript calls. Each takes handles, returns at once, and never unwinds into Node.js.
+
+use std::sync::Arc;
+
+use linkup_driver::core::{ConnectionId, Token, TransportId};
+use linkup_driver::{Message, Peer, SendError, Sent};
+use linkup_proto::{Error, ErrorCode, PeerId};
+use napi::Env;
+use napi::bindgen_prelude::{Either, Function, Uint8Array};
+use napi_derive::napi;
+
+use crate::embedded::{self, EmbeddedKeeper};
+use crate::mailbox::{Batch, Kind, Mailbox, Value};
+use crate::options::PeerOptions;
+use crate::registry::{self, PeerEntry};
+use crate::runtime;
+use crate::sink::PeerSink;
+
+fn failed(error: impl std::fmt::Display) -> napi::Error {
+    napi::Error::from_reason(error.to_string())
+}
+
+/// Opens the mailbox of this environment. `ring` is called when there is something to drain.
+#[napi(catch_unwind)]
+pub fn open(env: Env, ring: Function<'_, (), ()>) -> napi::Result<u32> {
+    let handle = registry::add_mailbox(Arc::new(Mailbox::new(&ring)?));
+    // The environment may end with live connections: a worker that is terminated, `process.exit()`.
+    env.add_env_cleanup_hook(handle, registry::remove_mailbox)?;
+    Ok(handle)
+}
+
+/// Takes the next events: a flat array of kind, handle, a, b.
+#[napi(catch_unwind, ts_return_type = "Array<number | string | Uint8Array | null>")]
+pub fn drain(mailbox: u32) -> napi::Result<Batch> {
+    Ok(registry::mailbox(mailbox).ok_or_else(|| failed("no such mailbox"))?.drain())
+}
+
+/// Starts a Peer.
+#[napi(catch_unwind)]
+pub fn create_peer(mailbox: u32, options: String) -> napi::Result<u32> {
+    let mailbox_handle = mailbox;
+    let mailbox = registry::mailbox(mailbox).ok_or_else(|| failed("no such mailbox"))?;
+    let options: PeerOptions = serde_json::from_str(&options).map_err(failed)?;
+    let lease = options.embedded.then(embedded::lease);
+    let mut options = options.into_driver().map_err(failed)?;
+    options.keeper = lease.as_ref().map(|lease| Arc::new(EmbeddedKeeper(Arc::downgrade(lease))) as _);
+    let handle = linkup_driver::next_id();
+    let sink = Arc::new(PeerSink { mailbox, peer: handle });
+    let peer = Peer::start(&runtime::handle().map_err(failed)?, options, sink);
+    registry::add_peer(handle, PeerEntry { peer, mailbox: mailbox_handle, _lease: lease });
+    Ok(handle)
+}
+
+/// Connects; what comes of it is an event of the connection whose handle is returned. 0 where the Peer is closed.
+#[napi(catch_unwind)]
+pub fn connect(peer: u32, remote: String) -> napi::Result<u32> {
+    let remote = PeerId::new(&remote).map_err(failed)?;
+    let Some(entry) = registry::peer(peer) else { return Ok(0) };
+    let connection = entry.peer.connect(remote);
+    registry::add_connection(connection, peer);
+    Ok(connection.0)
+}
+
+/// Sends: 0 done, 1 done and wait for DRAINED, -1 closed, -2 buffer full, -3 too large, -4 unsupported.
+#[napi(catch_unwind)]
+pub fn send(connection: u32, data: Either<String, Uint8Array>) -> i32 {
+    let message = match data {
+        Either::A(text) => Message::Text(text),
+        // Binary messages need frames that both sides know.
+        Either::B(_) => return -4,
+    };
+    let Some(link) = registry::link(connection) else { return -1 };
+    match link.send(message) {
+        Ok(Sent::Done) => 0,
+        Ok(Sent::Full) => 1,
+        Err(SendError::Closed) => -1,
+        Err(SendError::BufferFull) => -2,
+        Err(SendError::TooLarge { .. }) => -3,
+    }
+}
+
+/// Closes a connection or gives up an attempt: in order without a code, at once with one.
+#[napi(catch_unwind)]
+pub fn close(connection: u32, code: Option<String>, message: String) {
+    if let Some(entry) = registry::connection_peer(connection) {
+        let error = code.map(|code| Error::new(ErrorCode::parse(&code).unwrap_or(ErrorCode::ConnectionClosed), message));
+        entry.peer.close(ConnectionId(connection), error);
+    }
+}
+
+/// The decision about a REQUEST: a reason denies.
+#[napi(catch_unwind)]
+pub fn answer(connection: u32, reason: Option<String>) {
+    if let Some(entry) = registry::connection_peer(connection) {
+        entry.peer.answer(ConnectionId(connection), reason.map_or(Ok(()), Err));
+    }
+}
+
+/// Asks whether an id is registered; SETTLED follows.
+#[napi(catch_unwind)]
+pub fn find(peer: u32, token: u32, id: String) -> napi::Result<bool> {
+    let id = PeerId::new(&id).map_err(failed)?;
+    let Some(entry) = registry::peer(peer) else { return Ok(false) };
+    entry.peer.find(Token(token), id);
+    Ok(true)
+}
+
+/// The changed description that TRANSFORM asked for.
+#[napi(catch_unwind)]
+pub fn transformed(peer: u32, transport: u32, sdp: String) {
+    if let Some(entry) = registry::peer(peer) {
+        entry.peer.transformed(TransportId(transport), sdp);
+    }
+}
+
+/// Closes a Peer; `PEER_CLOSED` is its last event. False where it is closed already.
+#[napi(catch_unwind)]
+pub fn close_peer(peer: u32) -> bool {
+    registry::peer(peer).map(|entry| entry.peer.close_peer()).is_some()
+}
+
+/// Bytes that the remote's transport has not acknowledged.
+#[napi(catch_unwind)]
+pub fn buffered(connection: u32) -> f64 {
+    registry::link(connection).map_or(0.0, |link| link.buffered() as f64)
+}
+
+/// Bytes of the largest single message that the other side takes; 0 for an unknown connection.
+#[napi(catch_unwind)]
+pub fn max_message(connection: u32) -> f64 {
+    registry::link(connection).map_or(0.0, |link| link.max_message() as f64)
+}
+
+/// Measures a connection; SETTLED with JSON follows. False where there is no such open connection.
+#[napi(catch_unwind)]
+pub fn stats(connection: u32, token: u32) -> napi::Result<bool> {
+    let mailbox = registry::connection_peer(connection).and_then(|entry| registry::mailbox(entry.mailbox));
+    let (Some(mailbox), Some(link)) = (mailbox, registry::link(connection)) else { return Ok(false) };
+    runtime::handle().map_err(failed)?.spawn(async move {
+        let stats = link.stats().await;
+        mailbox.post(Kind::Settled, token, Value::Text(stats.to_string()), Value::Null);
+    });
+    Ok(true)
+}

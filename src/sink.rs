@@ -1,0 +1,91 @@
+//! Turns the events of one Peer into the mailbox's: handles and JSON text.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use linkup_driver::core::{ConnectionId, Event};
+use linkup_driver::{Message, Sink};
+use linkup_proto::Error;
+use serde_json::json;
+
+use crate::mailbox::{Kind, Mailbox, Value};
+use crate::registry;
+
+/// Where the events of one Peer go.
+pub struct PeerSink {
+    /// The environment's mailbox.
+    pub mailbox: Arc<Mailbox>,
+    /// The Peer's handle.
+    pub peer: u32,
+}
+
+/// An error as `js/errors.js` reads it.
+pub fn error_value(error: Option<&Error>) -> Value {
+    error.map_or(Value::Null, |error| Value::Text(json!({"code": error.code, "message": error.message}).to_string()))
+}
+
+impl Sink for PeerSink {
+    fn event(&self, event: Event) {
+        let text = |value: serde_json::Value| Value::Text(value.to_string());
+        let post = |kind, handle, a, b| self.mailbox.post(kind, handle, a, b);
+        match event {
+            Event::Registered => post(Kind::Registered, self.peer, Value::Null, Value::Null),
+            Event::Offline { reason, retry_in } => {
+                let retry_in = u32::try_from(retry_in.as_millis()).unwrap_or(u32::MAX);
+                post(Kind::Offline, self.peer, Value::Text(reason), Value::Number(retry_in));
+            }
+            Event::Open { connection, remote, incoming, metadata, linkup } => {
+                registry::add_connection(connection, self.peer);
+                let info = json!({
+                    "peer": self.peer, "remote": remote.as_str(), "incoming": incoming,
+                    "metadata": metadata, "linkup": linkup,
+                });
+                post(Kind::Open, connection.0, text(info), Value::Null);
+            }
+            Event::Joined { connection, existing } => {
+                registry::remove_connection(connection);
+                post(Kind::Joined, connection.0, Value::Number(existing.0), Value::Null);
+            }
+            Event::Closed { connection, error } => {
+                registry::remove_connection(connection);
+                post(Kind::Closed, connection.0, error_value(error.as_ref()), Value::Null);
+            }
+            Event::Settled { token, result } => {
+                let (value, error) = match result {
+                    Ok(found) => (Value::Text(found.to_string()), Value::Null),
+                    Err(error) => (Value::Null, error_value(Some(&error))),
+                };
+                post(Kind::Settled, token.0, value, error);
+            }
+            Event::Request { connection, from, metadata } => {
+                registry::add_connection(connection, self.peer);
+                let info = json!({"peer": self.peer, "from": from.as_str(), "metadata": metadata});
+                post(Kind::Request, connection.0, text(info), Value::Null);
+            }
+            Event::Transform { transport, sdp } => {
+                post(Kind::Transform, self.peer, Value::Number(transport.0), Value::Text(sdp));
+            }
+            Event::Error { remote, error } => {
+                let remote = remote.map_or(Value::Null, |remote| Value::Text(remote.as_str().to_owned()));
+                post(Kind::Error, self.peer, error_value(Some(&error)), remote);
+            }
+            Event::PeerClosed { error } => {
+                registry::remove_peer(self.peer);
+                post(Kind::PeerClosed, self.peer, error_value(error.as_ref()), Value::Null);
+            }
+        }
+    }
+
+    fn message(&self, connection: ConnectionId, message: Message) -> bool {
+        self.mailbox.post_message(connection.0, message)
+    }
+
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.mailbox.room())
+    }
+
+    fn drained(&self, connection: ConnectionId) {
+        self.mailbox.post(Kind::Drained, connection.0, Value::Null, Value::Null);
+    }
+}
