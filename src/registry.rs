@@ -95,7 +95,9 @@ pub fn remove_peer(handle: u32) {
 
 /// A connection exists.
 pub fn add_connection(connection: ConnectionId, peer: u32) {
-    with(|tables| tables.connections.entry(connection.0).or_insert(Connection { peer, link: None }));
+    with(|tables| {
+        tables.connections.entry(connection.0).or_insert(Connection { peer, link: None });
+    });
 }
 
 /// A connection is over.

@@ -196,6 +196,24 @@ test('text that is not JSON closes the connection and is an error of it', async 
   assert.equal((await closed).code, 'ERR_PROTOCOL');
 });
 
+test('a message over the own limit closes the connection', async () => {
+  const { ab, ba } = await connected({ b: { limits: { messageBytes: 10 } } });
+  ba.on('message', assert.fail);
+  const error = new Promise((resolve) => ba.once('error', resolve));
+  const closed = new Promise((resolve) => ab.once('close', resolve));
+  ab.send('123456789');
+  const { code, details, peerId } = await error;
+  assert.deepEqual(
+    { code, details, peerId },
+    {
+      code: 'ERR_MESSAGE_TOO_LARGE',
+      details: { size: 11, limit: 10 },
+      peerId: 'a',
+    },
+  );
+  assert.equal((await closed).code, 'ERR_MESSAGE_TOO_LARGE');
+});
+
 test('without a listener of the connection it is an error of the peer', async () => {
   const { b, engine, called } = await connected();
   const error = new Promise((resolve) => b.once('error', resolve));

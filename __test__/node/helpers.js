@@ -3,6 +3,7 @@
 
 const { spawn, spawnSync } = require('node:child_process');
 const path = require('node:path');
+const { after } = require('node:test');
 const linkup = require('../../index.js');
 
 const root = path.join(__dirname, '../..');
@@ -23,10 +24,18 @@ async function startBroker() {
   return broker;
 }
 
+// A test that fails leaves its children behind; they must not hold up the others.
+const children = new Set();
+after(() => {
+  for (const child of children) child.kill();
+});
+
 /** A child process. `line(test)` resolves with the first line, past or to come, that matches. */
 class Child {
   constructor(command, args, { env, cwd = root } = {}) {
     this.process = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    children.add(this.process);
+    this.process.once('close', () => children.delete(this.process));
     this.lines = [];
     this.output = '';
     this.waiting = new Set();

@@ -30,7 +30,7 @@ const MAX_HEAD: usize = 16 * 1024;
 const RESPONSE: Duration = Duration::from_secs(300);
 
 const PAGE: &str = "This is a linkup broker: it introduces peers by their ids.\n\n\
-    Connect to it with a WebSocket at this address:\n\n    \
+    Connect to it with the address of this page, with ws: instead of http:, for example:\n\n    \
     const peer = createPeer('my-id', { brokerUrl: 'ws://localhost:5000' })\n\n\
     GET /healthz says whether it is well.\n";
 

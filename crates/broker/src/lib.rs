@@ -32,4 +32,3 @@ mod session;
 
 pub use options::Options;
 pub use server::Broker;
-pub use session::CLOSE_TAKEN_OVER;

@@ -165,3 +165,35 @@ impl Drop for Seat {
 fn name(id: &PeerId) -> Value {
     id.as_str().into()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn close_ends_every_socket_and_takes_no_more() {
+        let router = Arc::new(Router::new());
+        let seat = router.seat().unwrap();
+        router.close();
+        assert_eq!(seat.outbox().watch(&Context::from_waker(Waker::noop())), Some(End::GoingAway));
+        assert!(router.seat().is_none());
+        assert_eq!(router.sockets(), 1);
+    }
+
+    #[test]
+    fn a_signal_to_a_socket_that_is_being_ended_is_not_delivered() {
+        let router = Arc::new(Router::new());
+        let (a, b) = (router.seat().unwrap(), router.seat().unwrap());
+        for (seat, id) in [(&a, "a"), (&b, "b")] {
+            seat.hear(&format!(r#"{{"message":{{"type":"register","id":"{id}"}}}}"#));
+        }
+        b.outbox().end(End::TooSlow);
+        let answer = a.hear(r#"{"id":"u","message":{"type":"signal","to":"b","signal":""}}"#);
+        let Answer::Response(Response { error: Some(error), .. }) = answer else { unreachable!("{answer:?}") };
+        assert_eq!(error.code, ErrorCode::PeerNotFound);
+    }
+}

@@ -14,7 +14,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::files::Files;
 use crate::router::Router;
-use crate::{Options, http, listen, session};
+use crate::session::Session;
+use crate::{Options, http, listen};
 
 /// How long [`Broker::close`] waits for the sockets.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -173,19 +174,18 @@ async fn closes(closing: &mut watch::Receiver<bool>) {
 async fn connection(tcp: TcpStream, counted: Counted, mut closing: watch::Receiver<bool>) {
     // Without it, small frames wait for the acknowledgement of those before them. A failure only costs time.
     let _ = tcp.set_nodelay(true);
+    let shared = counted.0.clone();
     // Boxed: HTTP needs kilobytes, which an idle WebSocket must not keep.
-    let http = Box::pin(async {
-        tokio::select! {
-            web_socket = http::serve(tcp, counted.0.clone()) => web_socket,
-            () = closes(&mut closing) => None,
-        }
+    let beginning = Box::pin(async move {
+        let web_socket = tokio::select! {
+            web_socket = http::serve(tcp, shared.clone()) => web_socket?,
+            () = closes(&mut closing) => return None,
+        };
+        Session::begin(web_socket, &shared.router, shared.options.ping_interval).await
     });
-    let web_socket = http.await;
-    drop(closing);
-    if let Some(web_socket) = web_socket {
-        let Shared { router, options, .. } = &*counted.0;
-        session::run(web_socket, router.clone(), options.ping_interval).await;
-    }
+    let Some(mut session) = beginning.await else { return };
+    let over = session.run().await;
+    Box::pin(session.end(over)).await;
 }
 
 /// A connection's part of [`Options::max_sockets`].
@@ -202,5 +202,25 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A broker holds as many of these as it has peers. Grown, look for what lives across an `await` twice.
+    #[tokio::test]
+    async fn the_task_of_a_socket_is_small() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let router = Arc::new(Router::new());
+        let connections = AtomicUsize::new(0);
+        let shared = Arc::new(Shared { router, options: Options::default(), files: None, connections });
+        let closing = watch::Sender::new(false);
+        let task = connection(tcp, Counted::take(&shared).unwrap(), closing.subscribe());
+        assert!(size_of_val(&task) <= 800, "{} bytes", size_of_val(&task));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream};
-use linkup_proto::broker::Response;
+use linkup_proto::broker::{CLOSE_TAKEN_OVER, Response};
 use linkup_proto::{Error as LinkupError, ErrorCode, limits::MAX_BROKER_FRAME_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,17 +25,14 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::outbox::End;
 use crate::router::{Answer, Router, Seat};
 
-/// The close code for a socket whose id was taken over by another socket with the same secret: the page was
-/// reloaded, or the network changed. Its client must not connect again, or the two would take turns for ever.
-pub const CLOSE_TAKEN_OVER: u16 = 4001;
-
 const CLOSE_GOING_AWAY: u16 = 1001;
 const CLOSE_PROTOCOL: u16 = 1002;
 const CLOSE_UNSUPPORTED: u16 = 1003;
 const CLOSE_INVALID: u16 = 1007;
 const CLOSE_TOO_BIG: u16 = 1009;
 
-/// Bytes of the read buffer, allocated per socket.
+/// Bytes of the read buffer, allocated per socket: half of what an idle one costs. A frame that is larger makes it
+/// grow, and few are.
 const READ_BUFFER: usize = 2048;
 
 /// Bytes that are collected before a write. More only matters under load, and each socket keeps it.
@@ -44,9 +41,9 @@ const WRITE_BUFFER: usize = 4096;
 /// Bytes that tungstenite may hold for a client that does not read: two of the largest frames.
 const MAX_WRITE_BUFFER: usize = 3 * MAX_BROKER_FRAME_BYTES;
 
-/// Frames of one socket that are handled before the others have their turn, and the bytes of them.
+/// Frames of one socket that are handled before the others have their turn. For large ones tokio's own budget, 128
+/// reads, ends the turn earlier: long before one sender can fill the outbox of a client that does read.
 const TURN_FRAMES: usize = 16;
-const TURN_BYTES: usize = MAX_BROKER_FRAME_BYTES;
 
 /// How long the last words may take, the client's own close included.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -63,7 +60,7 @@ pub(crate) async fn web_socket(tcp: TcpStream, read: Bytes) -> WebSocketStream<T
 }
 
 /// How a session ends.
-enum Over {
+pub(crate) enum Over {
     /// The connection is gone.
     Gone,
     /// The client closed it.
@@ -75,7 +72,7 @@ enum Over {
 }
 
 /// The last words to a client.
-struct Close {
+pub(crate) struct Close {
     code: u16,
     reason: &'static str,
     error: Option<Response>,
@@ -92,34 +89,8 @@ impl Over {
     }
 }
 
-/// Runs a WebSocket until it is over. `ping_interval` is at least 1 ms and at most a day.
-pub(crate) async fn run(web_socket: WebSocketStream<TcpStream>, router: Arc<Router>, ping_interval: Duration) {
-    let Some(seat) = router.seat() else {
-        let close = Close { code: CLOSE_GOING_AWAY, reason: "going away", error: None };
-        return Box::pin(say_farewell(web_socket, VecDeque::new(), close)).await;
-    };
-    drop(router);
-    let now = Instant::now();
-    let next_ping = now + ping_interval;
-    let mut session =
-        Session { web_socket, seat, ping_interval, heard: now, next_ping, ping_due: false, blocked: false };
-    let over = {
-        let mut timer = pin!(sleep_until(next_ping));
-        std::future::poll_fn(|cx| session.poll(cx, timer.as_mut())).await
-    };
-    let Session { web_socket, seat, .. } = session;
-    let rest = std::iter::from_fn(|| seat.outbox().pop()).collect();
-    // The id is free before the last words: they may take a second, and who hears them may register again at once.
-    drop(seat);
-    match over {
-        Over::Gone => {}
-        Over::Closed => Box::pin(answer_close(web_socket)).await,
-        Over::Dropped(why) => tracing::info!("dropped a socket: {why}"),
-        Over::Close(close) => Box::pin(say_farewell(web_socket, rest, close)).await,
-    }
-}
-
-struct Session {
+/// One WebSocket among the others.
+pub(crate) struct Session {
     web_socket: WebSocketStream<TcpStream>,
     seat: Seat,
     ping_interval: Duration,
@@ -132,6 +103,47 @@ struct Session {
 }
 
 impl Session {
+    /// Gives a WebSocket its place. `None` where the broker closes, of which the client was told.
+    ///
+    /// `ping_interval` is at least 1 ms and at most a day.
+    pub(crate) async fn begin(
+        web_socket: WebSocketStream<TcpStream>,
+        router: &Arc<Router>,
+        ping_interval: Duration,
+    ) -> Option<Self> {
+        let Some(seat) = router.seat() else {
+            let close = Close { code: CLOSE_GOING_AWAY, reason: "going away", error: None };
+            say_farewell(web_socket, VecDeque::new(), close).await;
+            return None;
+        };
+        let heard = Instant::now();
+        let next_ping = heard + ping_interval;
+        Some(Self { web_socket, seat, ping_interval, heard, next_ping, ping_due: false, blocked: false })
+    }
+
+    /// Serves the client until it is over, and says why it is.
+    ///
+    /// Borrows, for a future that owned the session would hold it twice, in each of a hundred thousand tasks.
+    pub(crate) async fn run(&mut self) -> Over {
+        let mut timer = pin!(sleep_until(self.next_ping));
+        std::future::poll_fn(|cx| self.poll(cx, timer.as_mut())).await
+    }
+
+    /// Frees the id, and then says the last words.
+    pub(crate) async fn end(self, over: Over) {
+        let Self { mut web_socket, seat, .. } = self;
+        let rest = std::iter::from_fn(|| seat.outbox().pop()).collect();
+        // First: the last words may take a second, and who hears them may register again at once.
+        drop(seat);
+        match over {
+            Over::Gone => {}
+            // tungstenite has made the answer to the close frame. A client that does not wait does not hear it.
+            Over::Closed => drop(timeout(FAREWELL, web_socket.flush()).await),
+            Over::Dropped(why) => tracing::info!("dropped a socket: {why}"),
+            Over::Close(close) => say_farewell(web_socket, rest, close).await,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Over> {
         if let Some(end) = self.seat.outbox().watch(cx) {
             return Poll::Ready(match end {
@@ -155,7 +167,6 @@ impl Session {
 
     /// Writes and reads as much as goes without waiting.
     fn poll_traffic(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let mut bytes = 0;
         for _ in 0..TURN_FRAMES {
             if self.blocked
                 && let Err(over) = ready!(self.poll_flush(cx))
@@ -177,12 +188,8 @@ impl Session {
                 None => return Poll::Ready(Over::Gone),
             };
             self.heard = Instant::now();
-            bytes += message.len();
             if let Some(over) = self.receive(message) {
                 return Poll::Ready(over);
-            }
-            if bytes > TURN_BYTES {
-                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -258,12 +265,6 @@ fn over_of(error: Error) -> Over {
     }
 }
 
-/// Sends the answer to the client's close frame, which tungstenite has made.
-async fn answer_close(mut web_socket: WebSocketStream<TcpStream>) {
-    // A client that does not wait for it does not hear it.
-    let _ = timeout(FAREWELL, web_socket.flush()).await;
-}
-
 /// Sends what still waits, the error and the close frame, and gives the client a second to read them.
 async fn say_farewell(mut web_socket: WebSocketStream<TcpStream>, rest: VecDeque<Utf8Bytes>, close: Close) {
     let Close { code, reason, error } = close;
@@ -286,4 +287,32 @@ async fn say_farewell(mut web_socket: WebSocketStream<TcpStream>, rest: VecDeque
     };
     // A client that is gone, or takes longer, does not hear them.
     let _ = timeout(FAREWELL, words).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::StreamExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_sent_before_the_close() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let server = web_socket(listener.accept().await.unwrap().0, Bytes::new()).await;
+        let router = Arc::new(Router::new());
+        let mut session = Session::begin(server, &router, Duration::from_secs(1)).await.unwrap();
+        session.seat.outbox().push("last".into());
+        router.close();
+        let over = session.run().await;
+        let end = tokio::spawn(session.end(over));
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("last"));
+        assert!(client.next().await.unwrap().unwrap().is_close());
+        assert!(client.next().await.is_none());
+        end.await.unwrap();
+    }
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Client, broker, code, until};
-use linkup_broker::CLOSE_TAKEN_OVER;
+use linkup_proto::broker::CLOSE_TAKEN_OVER;
 use linkup_proto::limits::MAX_BROKER_FRAME_BYTES;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Bytes, Message};

@@ -7,8 +7,9 @@
 //! | `{id, message: {type: 'register', id}}` | `{id, message: peer id, error: null}` or `{id, message: null, error}` |
 //! | `{message: {type: 'signal', from, to, signal}}` | none; the same shape goes to the peer `to` |
 //!
-//! Additions: `register` may carry `secret`, `token` and `version`; a `signal` with an `id` gets an answer;
-//! `{type: 'unregister'}`.
+//! Additions: `register` may carry `secret`, `token` and `version`. A `signal` with an `id` is answered with `to`, or
+//! with an error where nobody has that id. `{type: 'unregister'}` is answered with the id that is free now, or null.
+//! An `error` is `{code, message}`; one about a frame without an `id` comes with the `id` null.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::{Error, ErrorCode, PeerId};
+
+/// The close code for a socket whose id was taken over by another socket with the same secret: the page was
+/// reloaded, or the network changed. Its client must not connect again, or the two would take turns for ever.
+pub const CLOSE_TAKEN_OVER: u16 = 4001;
 
 /// What a peer asks of the broker.
 #[derive(Clone, Debug, PartialEq)]

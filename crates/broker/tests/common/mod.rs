@@ -32,7 +32,7 @@ pub fn broker() -> Broker {
 pub async fn until<F: Future<Output = bool>>(mut question: impl FnMut() -> F) {
     within(async {
         while !question().await {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
     .await;
@@ -74,13 +74,16 @@ impl Client {
 
     /// The next frame that is neither ping nor pong.
     pub async fn next(&mut self) -> Option<Message> {
-        loop {
-            match within(self.0.next()).await {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(message)) => return Some(message),
-                Some(Err(_)) | None => return None,
+        within(async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(message)) => return Some(message),
+                    Some(Err(_)) | None => return None,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next text frame, as it is.

@@ -1,0 +1,76 @@
+'use strict';
+// Starts a browser of the system, and ends it with all that it has made.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const puppeteer = require('puppeteer-core');
+
+const BROWSERS = {
+  chromium: {
+    commands: ['chromium', 'chromium-browser', 'google-chrome'],
+    browser: 'chrome',
+    args: [
+      '--no-sandbox',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  },
+  firefox: { commands: ['firefox', 'firefox-esr'], browser: 'firefox', args: [] },
+};
+
+/** The program of a browser, or undefined where it is not installed. */
+function find(name) {
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  for (const command of BROWSERS[name].commands) {
+    const file = folders.map((folder) => path.join(folder, command)).find((file) => fs.existsSync(file));
+    if (file !== undefined) return file;
+  }
+  return undefined;
+}
+
+/** Starts it. `page(url)` opens a tab. */
+async function launch(name) {
+  const { browser: kind, args } = BROWSERS[name];
+  const userDataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-browser-'));
+  const browser = await puppeteer.launch({
+    browser: kind,
+    executablePath: find(name),
+    headless: true,
+    userDataDir,
+    args,
+    timeout: 120_000,
+    protocolTimeout: 300_000,
+  });
+  return {
+    browser,
+    async page(url) {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(120_000);
+      page.on('pageerror', (error) => console.log(`${name}: uncaught: ${error.stack ?? error}`));
+      await page.goto(url);
+      return page;
+    },
+    async close() {
+      await browser.close();
+      fs.rmSync(userDataDir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+/** The browsers to test with: a missing one is said loudly, and in CI a failure.
+ * BROWSER=firefox chooses one. */
+function installed() {
+  const missing = Object.keys(BROWSERS).filter((name) => find(name) === undefined);
+  for (const name of missing) {
+    if (process.env.CI) throw new Error(`${name} is not installed`);
+    console.log(`\n!!! ${name} is not installed: the page tests do not run there !!!\n`);
+  }
+  const { BROWSER } = process.env;
+  return Object.keys(BROWSERS).filter((name) => !missing.includes(name) && (BROWSER ?? name) === name);
+}
+
+module.exports = { launch, installed };

@@ -1,0 +1,85 @@
+'use strict';
+// index.d.ts and the code name the same things: names are collected from the code, and the TypeScript compiler says
+// whether they are exactly those of the types.
+
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { test } = require('node:test');
+const linkup = require('../../index.js');
+const { NAMES, readOptions } = require('../../js/options');
+
+const root = path.join(__dirname, '../..');
+const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
+
+/** The public names of a class, inherited ones included. */
+function members({ prototype }) {
+  const names = new Set();
+  for (let object = prototype; object !== Object.prototype; object = Object.getPrototypeOf(object)) {
+    for (const name of Object.getOwnPropertyNames(object)) names.add(name);
+  }
+  names.delete('constructor');
+  return [...names];
+}
+
+/** The events that files of js/ emit through `who`. */
+function events(who, ...files) {
+  return files.flatMap((file) => [...read(`js/${file}`).matchAll(who)].map((match) => match[1]));
+}
+
+const settings = readOptions('id', { brokerUrl: 'ws://localhost' }, {}).engine;
+const error = new linkup.LinkupError('ERR_DENIED', '', { peerId: 'p', details: {} });
+const PEER = /\bpeer\.emit\('(\w+)'/g;
+const CONNECTION = /\bconnection\.emit\('(\w+)'/g;
+
+// Types of index.d.ts, and what the code says they are.
+const SAME = {
+  'keyof typeof linkup': Object.keys(linkup),
+  'Exclude<keyof linkup.Peer, symbol>': members(linkup.Peer),
+  'keyof linkup.Connection': members(linkup.Connection),
+  'keyof linkup.Broker': members(linkup.Broker),
+  'Exclude<keyof linkup.LinkupError, keyof Error>': Object.keys(error),
+  'linkup.ErrorCode': [...read('crates/proto/src/error.rs').matchAll(/"(ERR_\w+)"/g)].map((match) => match[1]),
+  'keyof linkup.PeerEvents': events(PEER, 'peer-core.js', 'roster.js', 'link.js'),
+  'keyof linkup.ConnectionEvents': events(CONNECTION, 'peer-core.js', 'roster.js', 'link.js'),
+  'keyof linkup.BrokerEvents': events(/\bthis\.emit\('(\w+)'/g, 'broker-native.js'),
+  // What is refused as coming later has no type yet.
+  'keyof linkup.PeerOptions': NAMES.filter((name) => name !== 'identity'),
+  "keyof NonNullable<linkup.PeerOptions['timeouts']>": Object.keys(settings.timeouts),
+  "keyof NonNullable<linkup.PeerOptions['limits']>": Object.keys(settings.limits),
+};
+
+test('the types and the code name the same things', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-types-'));
+  try {
+    const lines = [
+      "import * as linkup from 'linkup';",
+      'type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : { onlyInCode: Exclude<B, A> }) : { onlyInTypes: Exclude<A, B> };',
+    ];
+    for (const [type, names] of Object.entries(SAME)) {
+      assert.ok(names.length > 0, `nothing found in the code for ${type}`);
+      const union = [...new Set(names)].map((name) => JSON.stringify(name)).join(' | ');
+      lines.push(`{ const same: Same<${type}, ${union}> = true; void same; } // ${type}`);
+    }
+    fs.writeFileSync(path.join(folder, 'names.ts'), lines.join('\n'));
+    const compilerOptions = {
+      typeRoots: [path.join(root, 'node_modules/@types')],
+      paths: { linkup: [path.join(root, 'index.d.ts')] },
+    };
+    const config = { extends: path.join(__dirname, 'tsconfig.json'), compilerOptions, include: ['*.ts'] };
+    fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
+    const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
+    assert.equal(status, 0, `${stdout}${stderr}`);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test('both entries have the same names', async () => {
+  const { default: all, ...named } = await import('../../index.mjs');
+  assert.equal(all, linkup);
+  assert.deepEqual({ ...named }, { ...linkup });
+});
