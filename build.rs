@@ -1,3 +1,5 @@
+//! What the addon's build needs of napi.
+
 fn main() {
     napi_build::setup();
 }

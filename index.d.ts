@@ -239,7 +239,10 @@ export type ConnectionEvents = {
    * such as 'ERR_CONNECTION_LOST', with `reason` in words.
    */
   close: [event: { code: ErrorCode | null; reason: string }];
-  /** The remote broke the protocol. Without a listener here, the peer's `error` is emitted instead. */
+  /**
+   * The remote broke the protocol, or sent more than `limits.messageBytes` in one message; the connection closes.
+   * Without a listener here, the peer's `error` is emitted instead.
+   */
   error: [error: LinkupError];
   /** A message. */
   message: [message: any];
@@ -326,3 +329,6 @@ export function createPeer(id: string, options?: PeerOptions): Peer;
  * @throws TypeError for a bad option, with its name
  */
 export function createBroker(options?: BrokerOptions): Broker;
+
+// biome-ignore lint/complexity/noUselessEmptyExport: without it TypeScript exports what does not say `export`, too.
+export {};

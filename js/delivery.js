@@ -9,8 +9,8 @@ const { throwLater } = require('./emitter');
 /**
  * Starts delivering the events of an engine.
  *
- * `dispatch(kind, handle, a, b)` returns false where no code of the application was reached, true where it was, or a
- * function: that is the next step, to be run after what is now due.
+ * `dispatch(kind, handle, a, b)` returns true where code of the application was reached, nothing where it was not, or
+ * a function: that is the next step, to be run after what is now due.
  *
  * @returns the engine's mailbox
  */
@@ -64,7 +64,7 @@ function deliver(engine, dispatch) {
       outcome = run();
     }
     if (typeof outcome === 'function') followUp = outcome;
-    return outcome !== false;
+    return Boolean(outcome);
   }
 }
 

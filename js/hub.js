@@ -56,35 +56,35 @@ class Hub {
   #dispatch(kind, handle, a, b) {
     switch (kind) {
       case TEXT:
-        return this.links.get(handle)?.text(a) ?? false;
+        return this.links.get(handle)?.text(a);
       case BINARY:
-        return this.links.get(handle)?.message(a) ?? false;
+        return this.links.get(handle)?.message(a);
       case DRAINED:
-        return this.links.get(handle)?.drained() ?? false;
+        return this.links.get(handle)?.drained();
       case OPEN: {
         const info = JSON.parse(a);
-        return this.peers.get(info.peer)?.roster.open(handle, info) ?? false;
+        return this.peers.get(info.peer)?.roster.open(handle, info);
       }
       case CLOSED: {
         const link = this.links.get(handle);
-        return link?.closed(parseError(a, link.remote)) ?? false;
+        return link?.closed(parseError(a, link.remote));
       }
       case SETTLED:
         return this.#settle(handle, a, b);
       case REQUEST: {
         const info = JSON.parse(a);
-        return this.peers.get(info.peer)?.request(handle, info) ?? false;
+        return this.peers.get(info.peer)?.request(handle, info);
       }
       case REGISTERED:
-        return this.peers.get(handle)?.registered() ?? false;
+        return this.peers.get(handle)?.registered();
       case OFFLINE:
-        return this.peers.get(handle)?.offline(a, b) ?? false;
+        return this.peers.get(handle)?.offline(a, b);
       case TRANSFORM:
-        return this.peers.get(handle)?.transform(a, b) ?? false;
+        return this.peers.get(handle)?.transform(a, b);
       case ERROR:
-        return this.peers.get(handle)?.error(parseError(a, b ?? undefined)) ?? false;
+        return this.peers.get(handle)?.error(parseError(a, b ?? undefined));
       case PEER_CLOSED:
-        return this.peers.get(handle)?.ended(parseError(a)) ?? false;
+        return this.peers.get(handle)?.ended(parseError(a));
       default:
         // JOINED needs nothing: the roster has let go of that handle when the existing connection opened.
         return false;

@@ -118,7 +118,8 @@ class Link {
   opened({ metadata, path = 'direct' }) {
     const { engine, limits } = this.roster;
     this.#live = true;
-    this.metadata = metadata;
+    // Absent and null travel as the same thing.
+    this.metadata = metadata ?? undefined;
     this.path = path;
     this.#limit = Math.min(limits.messageBytes, engine.maxMessage(this.handle));
     const closing = this.state === 'closing';
@@ -148,10 +149,14 @@ class Link {
     if (this.#broken) return false;
     let message;
     try {
+      checkSize(text, this.roster.limits.messageBytes, this.remote);
       message = JSON.parse(text);
     } catch (cause) {
       const about = { peerId: this.remote, cause };
-      const error = new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about);
+      const tooLarge = cause instanceof LinkupError;
+      const error = tooLarge
+        ? cause
+        : new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about);
       this.#broken = true;
       this.giveUp(error);
       return this.connection.emit('error', error) || this.roster.core.error(error);

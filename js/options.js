@@ -40,13 +40,17 @@ function checkId(id, name) {
 /**
  * Reads the arguments of createPeer.
  *
- * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} `engine` is for the
- *   engine's createPeer; `iceServers` is there where they have to be fetched
+ * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function, own: object}} `engine` is
+ *   for the engine's createPeer, as JSON; `own` holds what only this engine knows and JSON cannot carry; `iceServers` is
+ *   there where they have to be fetched
  */
 function readOptions(id, options = {}, host) {
   checkId(id, 'id');
   check(isObject(options), 'options', 'must be an object');
-  for (const name of Object.keys(options)) check(NAMES.includes(name), `options.${name}`, unknown(name));
+  const { ownOptions = [] } = host;
+  for (const name of Object.keys(options)) {
+    check(NAMES.includes(name) || ownOptions.includes(name), `options.${name}`, unknown(name));
+  }
   if (options.identity !== undefined) {
     throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes in a later version of linkup');
   }
@@ -61,6 +65,7 @@ function readOptions(id, options = {}, host) {
     accept,
     sdpTransform,
     iceServers: fetched ? options.iceServers : undefined,
+    own: Object.fromEntries(ownOptions.map((name) => [name, options[name]])),
     engine: {
       id,
       ...readBrokers(options, host),
@@ -134,4 +139,4 @@ function unknown(name) {
   return `unknown option${meant === undefined ? '' : `; did you mean ${meant}?`}`;
 }
 
-module.exports = { readOptions, checkId };
+module.exports = { readOptions, checkId, NAMES };

@@ -93,7 +93,7 @@ class PeerCore {
       answer('the peer is closing');
       return false;
     }
-    const decide = async () => this.settings.accept({ from, metadata, identity: null });
+    const decide = async () => this.settings.accept({ from, metadata: metadata ?? undefined, identity: null });
     decide().then(
       (verdict) => answer(verdict === false || typeof verdict === 'string' ? verdict || 'denied' : null),
       (error) => answer(String(error?.message ?? error ?? '') || 'denied'),
@@ -124,7 +124,7 @@ class PeerCore {
 
   #create() {
     const { engine } = this.hub;
-    this.handle = engine.createPeer(this.hub.mailbox, JSON.stringify(this.settings.engine));
+    this.handle = engine.createPeer(this.hub.mailbox, JSON.stringify(this.settings.engine), this.settings.own);
     this.hub.peers.set(this.handle, this);
     this.roster.startAll();
   }

@@ -89,15 +89,13 @@ class Roster {
     if (link === undefined) {
       // Opened just when it was given up here.
       if (!info.incoming) return false;
-      if (this.core.finished && this.#links.get(info.remote)?.live !== false) {
-        this.engine.close(handle, 'ERR_PEER_CLOSED', 'the peer is closing');
-        return false;
-      }
       link = this.#meet(handle, info.remote);
     }
     const { connection } = link;
     Map.prototype.set.call(this.connections, info.remote, connection);
     link.opened(info);
+    // It came up while the peer closes: that closes it, too, after what the remote has sent.
+    if (this.core.finished) link.expectClose();
     if (info.incoming) this.core.peer.emit('connection', connection);
     // A step of its own: whoever awaits `connect()` can listen before.
     return () => connection.emit('connect');

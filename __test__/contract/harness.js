@@ -10,6 +10,7 @@ const linkup = require('../../index.js');
 const PATIENCE = 20_000;
 
 const open = new Set();
+const ownBrokers = new Set();
 let broker;
 let count = 0;
 
@@ -19,7 +20,7 @@ before(async () => {
 
 after(() => broker.close());
 
-/** A test; its peers are closed after it. */
+/** A test; its peers and its own brokers are closed after it. */
 function test(name, body) {
   nodeTest(name, { timeout: 3 * PATIENCE }, async () => {
     try {
@@ -27,6 +28,8 @@ function test(name, body) {
     } finally {
       await Promise.allSettled([...open].map((peer) => within(peer.close(), 'close after the test')));
       open.clear();
+      await Promise.allSettled([...ownBrokers].map(({ stop }) => stop()));
+      ownBrokers.clear();
     }
   });
 }
@@ -122,13 +125,15 @@ async function warnings(n, work) {
 async function ownBroker() {
   let own = await linkup.createBroker({ port: 0, host: 'localhost' }).ready;
   const { url, port } = own;
-  return {
+  const handle = {
     url,
     stop: () => within(own.close(), 'stop the broker'),
     start: async () => {
       own = await linkup.createBroker({ port, host: 'localhost' }).ready;
     },
   };
+  ownBrokers.add(handle);
+  return handle;
 }
 
 /** How many ms something took. */

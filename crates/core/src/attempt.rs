@@ -15,6 +15,9 @@ use crate::{ConnectionId, Event, TransportCommand};
 
 /// How often a peer that may be on its way back to the broker is asked for.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How often an attempt that is not through says everything again. A signal is lost where the broker, or the socket
+/// that it was to leave by, dies at that moment, and nobody says so.
+const REPEAT_AFTER: Duration = Duration::from_secs(2);
 
 impl Peer {
     pub(crate) fn connect(&mut self, now: Instant, connection: ConnectionId, to: PeerId) {
@@ -98,6 +101,7 @@ impl Peer {
     /// Begins again with a call of our own, after the attempt of the remote that took its place came to nothing.
     pub(crate) fn call_again(&mut self, now: Instant, key: Key) {
         self.stop_transport(key);
+        self.stop_asking(key);
         let Some(link) = self.links.get_mut(&key) else { return };
         link.state = State::Waiting;
         link.session.clear();
@@ -125,7 +129,8 @@ impl Peer {
     /// Asks the broker whether the called peer is registered.
     pub(crate) fn ask_whether_there(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get(&key) else { return };
-        if !self.registration.is_registered() || !matches!(link.state, State::Calling) {
+        let is_asked = link.question.is_some();
+        if is_asked || !self.registration.is_registered() || !matches!(link.state, State::Calling) {
             return;
         }
         let request = Request::Find { id: link.remote.clone() };
@@ -134,6 +139,15 @@ impl Peer {
             link.question = Some(question);
         }
         self.io.timers.set_once(Timer::Found(key), now, self.config.timeouts.broker);
+    }
+
+    /// Whether the called peer is there no longer matters, or is known.
+    pub(crate) fn stop_asking(&mut self, key: Key) {
+        if let Some(question) = self.links.get_mut(&key).and_then(|link| link.question.take()) {
+            self.questions.remove(&question);
+        }
+        self.io.timers.clear(Timer::Found(key));
+        self.io.timers.clear(Timer::FindAgain(key));
     }
 
     pub(crate) fn handle_found(&mut self, now: Instant, key: Key, result: Result<bool, Error>) {
@@ -182,7 +196,7 @@ impl Peer {
         }
     }
 
-    pub(crate) fn handle_description(&mut self, key: Key, sdp: String) {
+    pub(crate) fn handle_description(&mut self, now: Instant, key: Key, sdp: String) {
         let Some(link) = self.links.get_mut(&key) else { return };
         if !link.local.said.is_empty() || link.local.transforming {
             return;
@@ -192,12 +206,12 @@ impl Peer {
                 link.local.transforming = true;
                 self.io.event(Event::Transform { transport, sdp });
             }
-            _ => self.describe(key, sdp),
+            _ => self.describe(now, key, sdp),
         }
     }
 
     /// Our description is ready to leave, and with it the candidates that were faster.
-    pub(crate) fn describe(&mut self, key: Key, sdp: String) {
+    pub(crate) fn describe(&mut self, now: Instant, key: Key, sdp: String) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let body = match link.state {
             State::Calling => Body::Offer { sdp },
@@ -207,6 +221,7 @@ impl Peer {
         let held = std::mem::take(&mut link.local.held);
         link.local.said.push(body);
         link.local.said.extend(held.into_iter().map(Body::Candidate));
+        self.io.timers.set(Timer::Repeat(key), now, REPEAT_AFTER);
         self.pass_on(key);
     }
 
@@ -234,12 +249,21 @@ impl Peer {
         }
     }
 
+    pub(crate) fn handle_repeat(&mut self, now: Instant, key: Key) {
+        if self.links.get(&key).is_some_and(Link::is_attempt) {
+            self.io.timers.set(Timer::Repeat(key), now, REPEAT_AFTER);
+            self.repeat(key);
+        }
+    }
+
     /// Says everything again: the remote may have missed it. A linkup peer knows what it has heard already; a plain
     /// client would not.
     pub(crate) fn repeat(&mut self, key: Key) {
         let Some(link) = self.links.get_mut(&key).filter(|_| self.registration.is_registered()) else { return };
         if link.kind != Kind::Plain {
-            link.local.passed = 0;
+            // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
+            let answered = matches!(link.state, State::Connecting);
+            link.local.passed = link.local.passed.min(usize::from(answered));
         }
         self.pass_on(key);
     }

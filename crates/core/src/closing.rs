@@ -158,6 +158,7 @@ impl Peer {
     pub(crate) fn end(&mut self, now: Instant, key: Key, error: Option<Error>, bye: Option<(ErrorCode, &str)>) {
         self.stop_transport(key);
         let Some(link) = self.remove(key) else { return };
+        tracing::debug!(own = %self.config.id, remote = %link.remote, ?error, "the end of a link");
         if let Some((code, reason)) = bye.filter(|_| link.kind == Kind::Linkup) {
             let body = Body::Bye { code, reason: reason.to_owned() };
             self.send_signal(&link.remote, &link.session, link.kind, body);
@@ -179,6 +180,7 @@ impl Peer {
         }
     }
 
+    /// Closes everything. Each link has a deadline of its own, none later than `timeouts.close` and its grace.
     pub(crate) fn close_peer(&mut self, now: Instant) {
         if std::mem::replace(&mut self.closing, true) {
             return;
@@ -186,7 +188,6 @@ impl Peer {
         if !self.registration.is_registered() {
             self.registration.stop(&mut self.io);
         }
-        self.io.timers.set(Timer::ClosePeer, now, self.config.timeouts.close.saturating_add(CLOSE_GRACE));
         let tokens: Vec<Token> = self.finds.keys().copied().collect();
         for token in tokens {
             self.settle(token, Err(peer_closed()));
@@ -200,13 +201,5 @@ impl Peer {
             }
         }
         self.finish_if_done();
-    }
-
-    /// Closing the peer has taken too long: what is left is abandoned.
-    pub(crate) fn abandon_all(&mut self, now: Instant) {
-        let keys: Vec<Key> = self.links.keys().copied().collect();
-        for key in keys {
-            self.handle_deadline(now, key);
-        }
     }
 }

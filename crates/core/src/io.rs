@@ -17,10 +17,10 @@ pub(crate) enum Timer {
     Found(Key),
     /// Ask that again.
     FindAgain(Key),
+    /// Say everything again.
+    Repeat(Key),
     /// The answer to the application's question.
     Find(Token),
-    /// The whole of closing the peer.
-    ClosePeer,
 }
 
 /// Deadlines in order.
@@ -58,13 +58,18 @@ impl Timers {
     }
 
     pub(crate) fn clear_link(&mut self, key: Key) {
-        for timer in [Timer::Link(key), Timer::Found(key), Timer::FindAgain(key)] {
+        for timer in [Timer::Link(key), Timer::Found(key), Timer::FindAgain(key), Timer::Repeat(key)] {
             self.clear(timer);
         }
     }
 
     pub(crate) fn clear_all(&mut self) {
         *self = Self::default();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `peer` | dispatch, and the books of links |
 //! | `registration` | the session with the broker |
+//! | `finds` | questions to the broker |
 //! | `attempt` | calling, and what both sides of an attempt share |
 //! | `signaling` | what remote peers say |
 //! | `glare` | which of two calls counts |
@@ -19,7 +20,10 @@
 mod api;
 mod attempt;
 mod closing;
+mod finds;
 mod glare;
+#[cfg(test)]
+mod hostile;
 mod io;
 mod link;
 mod peer;

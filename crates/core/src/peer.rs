@@ -8,6 +8,7 @@ use linkup_proto::broker::{Frame, Request, Response, Signal as BrokerSignal};
 use linkup_proto::signal::{Body, Linkup, Signal, VERSION};
 use linkup_proto::{Error, ErrorCode, PeerId};
 
+use crate::finds::Find;
 use crate::io::{Io, Timer};
 use crate::link::{Key, Kind, Link, State};
 use crate::registration::{Change, Registration};
@@ -23,13 +24,6 @@ pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum Question {
     Find(Token),
     Found(Key),
-}
-
-/// A question of the application: is that peer there?
-pub(crate) struct Find {
-    pub(crate) id: PeerId,
-    /// The request, where it was sent to the present socket.
-    pub(crate) asked: Option<String>,
 }
 
 /// A peer: an id at a broker, and the connections under that id. See the crate for how to run it.
@@ -99,7 +93,7 @@ impl Peer {
                 if let Some((key, link)) = self.link_of_transport(transport)
                     && std::mem::take(&mut link.local.transforming)
                 {
-                    self.describe(key, sdp);
+                    self.describe(now, key, sdp);
                 }
             }
             Command::ClosePeer => self.close_peer(now),
@@ -119,7 +113,7 @@ impl Peer {
     pub fn handle_transport(&mut self, now: Instant, transport: TransportId, input: TransportInput) {
         let Some((key, link)) = self.link_of_transport(transport) else { return };
         match input {
-            TransportInput::Description { sdp } => self.handle_description(key, sdp),
+            TransportInput::Description { sdp } => self.handle_description(now, key, sdp),
             TransportInput::Candidate(candidate) => {
                 // Once open, a pair of addresses works; an empty one ends them, which simple-peer does not know.
                 if !candidate.candidate.is_empty() && link.is_attempt() && self.config.trickle {
@@ -147,11 +141,11 @@ impl Peer {
                     self.give_up(now, key, error);
                 }
                 Timer::FindAgain(key) => self.ask_whether_there(now, key),
+                Timer::Repeat(key) => self.handle_repeat(now, key),
                 Timer::Find(token) => {
                     let error = self.registration.no_answer(&self.config);
                     self.settle(token, Err(error));
                 }
-                Timer::ClosePeer => self.abandon_all(now),
             }
         }
     }
@@ -165,9 +159,8 @@ impl Peer {
                 for find in self.finds.values_mut() {
                     find.asked = None;
                 }
-                for (key, link) in &mut self.links {
+                for link in self.links.values_mut() {
                     link.question = None;
-                    self.io.timers.clear(Timer::FindAgain(*key));
                 }
                 if self.closing {
                     self.registration.stop(&mut self.io);
@@ -230,37 +223,6 @@ impl Peer {
             State::Calling => self.io.timers.is_set(Timer::Found(key)),
             _ => false,
         }
-    }
-
-    fn find(&mut self, now: Instant, token: Token, id: PeerId) {
-        if self.closing {
-            self.io.event(Event::Settled { token, result: Err(peer_closed()) });
-            return;
-        }
-        self.finds.insert(token, Find { id, asked: None });
-        if self.registration.was_registered() {
-            self.io.timers.set(Timer::Find(token), now, self.config.timeouts.broker);
-        }
-        self.ask_find(now, token);
-    }
-
-    fn ask_find(&mut self, now: Instant, token: Token) {
-        let Some(find) = self.finds.get(&token).filter(|_| self.registration.is_registered()) else { return };
-        let request = Request::Find { id: find.id.clone() };
-        let asked = self.request(request, Question::Find(token));
-        if let Some(find) = self.finds.get_mut(&token) {
-            find.asked = Some(asked);
-        }
-        self.io.timers.set_once(Timer::Find(token), now, self.config.timeouts.broker);
-    }
-
-    pub(crate) fn settle(&mut self, token: Token, result: Result<bool, Error>) {
-        let Some(find) = self.finds.remove(&token) else { return };
-        if let Some(asked) = find.asked {
-            self.questions.remove(&asked);
-        }
-        self.io.timers.clear(Timer::Find(token));
-        self.io.event(Event::Settled { token, result });
     }
 
     /// Sends a request to the broker, and notes who waits for its answer.

@@ -211,6 +211,7 @@ impl Registration {
         self.ever = true;
         self.tried = 0;
         (self.told_offline, self.told_error) = (false, false);
+        tracing::debug!(broker = self.index, "registered");
         io.event(Event::Registered);
         Change::Registered
     }
@@ -262,6 +263,7 @@ impl Registration {
         self.tried = 0;
         io.timers.set(Timer::Session, now, pause);
         self.reason.clone_from(&reason);
+        tracing::debug!(reason, ?pause, "no broker");
         if !std::mem::replace(&mut self.told_offline, true) {
             io.event(Event::Offline { reason, retry_in: pause });
         }

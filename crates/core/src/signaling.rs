@@ -62,7 +62,9 @@ impl Peer {
         }
         let current = self.current(&from);
         let link = current.and_then(|key| self.links.get(&key));
-        match (judge(&self.config.id, &from, &offer.session, link), current) {
+        let verdict = judge(&self.config.id, &from, &offer.session, link);
+        tracing::debug!(own = %self.config.id, %from, ?verdict, "an offer");
+        match (verdict, current) {
             (Verdict::Repeated, Some(key)) => {
                 // The caller came back to the broker and does not know whether our answer was lost.
                 if matches!(self.links.get(&key), Some(link) if matches!(link.state, State::Answering)) {
@@ -112,19 +114,14 @@ impl Peer {
     /// Answers a call of a peer that we want, too, under the name of our own call.
     fn take_over(&mut self, now: Instant, key: Key, offer: Offer) {
         self.stop_transport(key);
+        self.stop_asking(key);
         let Some(link) = self.links.get_mut(&key) else { return };
-        if let Some(question) = link.question.take() {
-            self.questions.remove(&question);
-        }
         link.session = offer.session;
         link.kind = offer.kind;
         link.metadata = offer.metadata;
         link.local = Local::default();
         link.addresses = Addresses::default();
-        link.missed = false;
         link.state = State::Asking { sdp: offer.sdp };
-        self.io.timers.clear(Timer::Found(key));
-        self.io.timers.clear(Timer::FindAgain(key));
         self.io.timers.set_once(Timer::Link(key), now, self.config.timeouts.connect);
         self.accept(key);
     }
@@ -165,13 +162,13 @@ impl Peer {
         link.state = State::Connecting;
         link.kind = if linkup.is_some() { Kind::Linkup } else { Kind::Plain };
         link.metadata = linkup.and_then(|linkup| linkup.metadata);
-        if let Some(question) = link.question.take() {
-            self.questions.remove(&question);
-        }
-        self.io.timers.clear(Timer::Found(key));
-        self.io.timers.clear(Timer::FindAgain(key));
+        let missed = std::mem::take(&mut link.missed);
+        self.stop_asking(key);
         self.io.transport(transport, TransportCommand::SetAnswer { sdp });
         self.hand_candidates(key);
+        if missed {
+            self.repeat(key);
+        }
     }
 
     fn handle_candidate(&mut self, from: &PeerId, linkup: Option<Linkup>, candidate: Candidate) {
@@ -180,7 +177,9 @@ impl Peer {
             None => self.current(from),
         };
         let Some(link) = key.and_then(|key| self.links.get_mut(&key)) else { return };
-        if (linkup.is_none() && link.kind == Kind::Linkup) || !link.is_current() || !link.addresses.take(&candidate) {
+        // What comes before our call has left is about something else; only a plain client's can look otherwise.
+        let ours_is_here = matches!(link.state, State::Waiting | State::Calling) && !link.has_called();
+        if (linkup.is_none() && link.kind == Kind::Linkup) || ours_is_here || !link.addresses.take(&candidate) {
             return;
         }
         if let Some(transport) = link.transport.filter(|_| link.knows_remote_description()) {

@@ -75,9 +75,9 @@ impl BrokerSocket {
 
     /// Sends a frame. False: the broker has stopped reading.
     pub(crate) fn send(&self, text: String) -> bool {
-        self.outgoing.as_ref().is_some_and(|outgoing| {
-            !matches!(outgoing.try_send(text), Err(mpsc::error::TrySendError::Full(_)))
-        })
+        self.outgoing
+            .as_ref()
+            .is_some_and(|outgoing| !matches!(outgoing.try_send(text), Err(mpsc::error::TrySendError::Full(_))))
     }
 
     /// Sends what is queued, then closes.
@@ -137,7 +137,9 @@ async fn run(stream: Stream, mut to_send: mpsc::Receiver<String>, received: &mps
                         continue;
                     }
                 }
-                Message::Close(Some(close)) => return Ok(format!("closed by the broker: {} {}", close.code, close.reason)),
+                Message::Close(Some(close)) => {
+                    return Ok(format!("closed by the broker: {} {}", close.code, close.reason));
+                }
                 // Pings are answered below us; binary frames mean nothing here.
                 _ => {}
             }

@@ -73,6 +73,8 @@ pub struct Link {
     queue: Mutex<Queue>,
     /// In the queue or taken by the writer, not yet handed to SCTP.
     queued: AtomicUsize,
+    /// The same, in messages.
+    waiting: AtomicUsize,
     /// [`Sent::Full`] was said; [`Sink::drained`] is owed.
     full: AtomicBool,
     wake: Notify,
@@ -105,6 +107,7 @@ impl Link {
             wire,
             queue: Mutex::default(),
             queued: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             wake: Notify::new(),
             listening: Mutex::new(true),
@@ -126,11 +129,12 @@ impl Link {
         if queue.closed {
             return Err(SendError::Closed);
         }
-        let cost = self.buffered() + queue.messages.len() * MESSAGE_COST;
+        let cost = self.buffered() + self.waiting() * MESSAGE_COST;
         if cost + length > self.limits.buffered_bytes {
             return Err(SendError::BufferFull);
         }
         queue.messages.push_back(message);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         let queued = self.queued.fetch_add(length, Ordering::SeqCst) + length;
         let wake = std::mem::take(&mut queue.asleep);
         drop(queue);
@@ -144,6 +148,11 @@ impl Link {
         // The writer may have emptied the queue before it could see that somebody waits.
         let drained = self.queued.load(Ordering::SeqCst) <= self.limits.high_water_mark;
         if drained && self.full.swap(false, Ordering::SeqCst) { Ok(Sent::Done) } else { Ok(Sent::Full) }
+    }
+
+    /// Messages that SCTP does not have yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Bytes that were sent and that the remote's transport has not acknowledged.
@@ -163,10 +172,6 @@ impl Link {
             Some(pc) => stats::measure(&**pc).await,
             None => Value::Object(serde_json::Map::new()),
         }
-    }
-
-    pub(crate) fn connection(&self) -> ConnectionId {
-        self.connection
     }
 
     pub(crate) fn sink(&self) -> &Arc<dyn Sink> {
@@ -193,6 +198,7 @@ impl Link {
 
     /// A message went to SCTP.
     pub(crate) fn handed(&self, length: usize) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         let left = self.queued.fetch_sub(length, Ordering::SeqCst) - length;
         if left <= self.limits.high_water_mark && self.full.swap(false, Ordering::SeqCst) {
             self.sink.drained(self.connection);

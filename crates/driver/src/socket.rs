@@ -110,11 +110,7 @@ impl std::fmt::Debug for Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(
-        inner: Arc<dyn AsyncUdpSocket>,
-        ear: Ear,
-        on_packet: Box<dyn Fn() + Send + Sync>,
-    ) -> Self {
+    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, ear: Ear, on_packet: Box<dyn Fn() + Send + Sync>) -> Self {
         Self { inner, ear, on_packet, rest: Mutex::new(None) }
     }
 
@@ -192,10 +188,12 @@ impl AsyncUdpSocket for Socket {
             (self.on_packet)();
             return read;
         }
-        // The driver also looks without a waker; what it leaves here is replaced when it waits.
-        if !cx.waker().will_wake(Waker::noop()) {
-            self.ear.waker.register(cx.waker());
+        // The driver also looks without a waker, for more of a burst. It has not emptied its queue of messages then,
+        // so a poke would be spent for nothing.
+        if cx.waker().will_wake(Waker::noop()) {
+            return Poll::Pending;
         }
+        self.ear.waker.register(cx.waker());
         if self.ear.poked.swap(false, Ordering::AcqRel) && !buffer.is_empty() {
             // A byte that begins no STUN, DTLS or RTP packet (RFC 7983).
             buffer[0] = 0xff;

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use rtc::peer_connection::transport::RTCIceCandidatePair;
 use rtc::statistics::StatsSelector;
 use serde_json::{Map, Value, json};
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidateType, RTCStatsReportEntry};
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType};
 
 /// Measures a connection. What is not known is absent.
 pub(crate) async fn measure(pc: &dyn PeerConnection) -> Value {
@@ -21,25 +22,26 @@ pub(crate) async fn measure(pc: &dyn PeerConnection) -> Value {
         if pair.current_round_trip_time > 0.0 {
             stats.insert("roundTripTime".into(), json!(pair.current_round_trip_time));
         }
-        let mut relayed = false;
-        for (name, id) in [("localCandidate", &pair.local_candidate_id), ("remoteCandidate", &pair.remote_candidate_id)]
-        {
-            let Some(
-                RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate),
-            ) = report.get(id)
-            else {
-                continue;
-            };
-            relayed |= candidate.candidate_type == RTCIceCandidateType::Relay;
-            let description = json!({
-                "type": candidate.candidate_type.to_string(),
-                "address": candidate.address,
-                "port": candidate.port,
-                "protocol": candidate.protocol,
-            });
-            stats.insert(name.into(), description);
-        }
+    }
+    // The report's own candidates have other names than the pair says.
+    if let Some(pair) = selected_pair(pc).await {
+        let relayed = [pair.local(), pair.remote()].iter().any(|side| side.typ == RTCIceCandidateType::Relay);
         stats.insert("path".into(), json!(if relayed { "turn" } else { "direct" }));
+        stats.insert("localCandidate".into(), describe(pair.local()));
+        stats.insert("remoteCandidate".into(), describe(pair.remote()));
     }
     Value::Object(stats)
+}
+
+async fn selected_pair(pc: &dyn PeerConnection) -> Option<RTCIceCandidatePair> {
+    pc.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok().flatten()
+}
+
+fn describe(candidate: &RTCIceCandidate) -> Value {
+    json!({
+        "type": candidate.typ.to_string(),
+        "address": candidate.address,
+        "port": candidate.port,
+        "protocol": candidate.protocol.to_string(),
+    })
 }

@@ -198,7 +198,9 @@ impl Transports {
     pub(crate) fn abort(&mut self, id: TransportId) -> Vec<Saying> {
         let Some(transport) = self.all.remove(&id) else { return Vec::new() };
         let Some(remote) = transport.remote.filter(|_| transport.connected) else { return Vec::new() };
-        let noticed = Duration::from_millis(self.rng.u64(1..10_000));
+        // Before it is open there are no heartbeats to miss.
+        let earliest = if self.all.get(&remote).is_some_and(|remote| remote.opened) { 1 } else { 2000 };
+        let noticed = Duration::from_millis(self.rng.u64(earliest..10_000));
         vec![(noticed, remote, lost(ErrorCode::ConnectionLost))]
     }
 

@@ -89,12 +89,7 @@ fn internal(error: impl std::fmt::Display) -> End {
 }
 
 impl Transport {
-    pub(crate) fn spawn(
-        runtime: &tokio::runtime::Handle,
-        options: Arc<Options>,
-        role: Role,
-        reports: Reports,
-    ) -> Self {
+    pub(crate) fn spawn(runtime: &tokio::runtime::Handle, options: Arc<Options>, role: Role, reports: Reports) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
         let task = run(runtime.clone(), options, role, received, Arc::clone(&wire), reports);
@@ -167,6 +162,12 @@ async fn run(
         End::Closed => {
             closer.close().await;
             reports.send(TransportInput::Closed);
+            // The machine may just have asked for the same, and then waits for an answer to that.
+            while let Some(order) = orders.recv().await {
+                if matches!(order, Order::Close) {
+                    reports.send(TransportInput::Finished { error: None });
+                }
+            }
         }
         End::Finished(error) => {
             closer.close().await;

@@ -1,0 +1,39 @@
+'use strict';
+// A plain client for a page: simple-peer and the six documented broker messages, as somebody would write it from the
+// specification. Knows nothing of linkup.
+
+const SimplePeer = require('simple-peer/simplepeer.min.js');
+
+/** Registers `id`. `call(to)` resolves with a simple-peer that is connected; so does `called` when somebody calls. */
+globalThis.plainClient = async (url, id) => {
+  const socket = new WebSocket(url);
+  await new Promise((resolve) => socket.addEventListener('open', resolve));
+  const peers = new Map();
+  let incoming;
+  const called = new Promise((resolve) => {
+    incoming = resolve;
+  });
+
+  const make = (to, initiator) => {
+    const peer = new SimplePeer({ initiator });
+    peers.set(to, peer);
+    peer.on('error', () => {});
+    peer.on('signal', (data) => {
+      socket.send(JSON.stringify({ message: { type: 'signal', from: id, to, signal: JSON.stringify(data) } }));
+    });
+    return new Promise((resolve) => peer.on('connect', () => resolve(peer)));
+  };
+
+  const registered = new Promise((resolve) => {
+    socket.addEventListener('message', ({ data }) => {
+      const { id: request, message } = JSON.parse(data);
+      if (request) return resolve(message);
+      if (!peers.has(message.from)) make(message.from, false).then(incoming);
+      const peer = peers.get(message.from);
+      if (!peer.destroyed) peer.signal(JSON.parse(message.signal));
+    });
+  });
+  socket.send(JSON.stringify({ id: Math.random().toString(), message: { type: 'register', id } }));
+  await registered;
+  return { call: (to) => make(to, true), called };
+};

@@ -1,0 +1,109 @@
+//! The handle of a Peer.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError};
+
+use linkup_core::{Command, Config, ConnectionId, Token, TransportId};
+use linkup_proto::{Error, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actor::{self, Links};
+use crate::link::Link;
+use crate::options::{Options, Sink};
+
+/// The names of connections, transports and whatever else needs one.
+static IDS: LazyLock<Arc<AtomicU32>> = LazyLock::new(|| Arc::new(AtomicU32::new(1)));
+
+/// A number that this process has not used before. Never 0.
+pub fn next_id() -> u32 {
+    // After four thousand million of them the first are long forgotten.
+    loop {
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+/// A Peer that runs. Dropping it ends it abruptly: connections are cut, nothing more is heard of it.
+pub struct Peer {
+    commands: mpsc::UnboundedSender<Command>,
+    links: Links,
+    /// Its end ends the task.
+    _alive: oneshot::Sender<()>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    /// Starts a Peer on `runtime`. What becomes of it is heard through `sink`.
+    pub fn start(runtime: &tokio::runtime::Handle, options: Options, sink: Arc<dyn Sink>) -> Self {
+        let config = Config {
+            id: options.id.clone(),
+            secret: uuid::Uuid::new_v4().to_string(),
+            token: options.token.clone(),
+            brokers: options.brokers.len().max(1),
+            timeouts: options.timeouts,
+            metadata: options.metadata.clone(),
+            trickle: options.trickle,
+            asks: options.asks,
+            transforms: options.transforms,
+            max_connections: options.limits.connections,
+            seed: fastrand::u64(..),
+            ids: Arc::clone(&IDS),
+        };
+        let (commands, received) = mpsc::unbounded_channel();
+        let (alive, handle) = oneshot::channel();
+        let links = Links::default();
+        let task = actor::run(runtime.clone(), Arc::new(options), config, sink, Arc::clone(&links), received, handle);
+        runtime.spawn(task);
+        Self { commands, links, _alive: alive }
+    }
+
+    /// Connects to a peer. The outcome is an event of the connection whose name is returned.
+    pub fn connect(&self, to: PeerId) -> ConnectionId {
+        let connection = ConnectionId(next_id());
+        self.command(Command::Connect { connection, to });
+        connection
+    }
+
+    /// Closes a connection or gives up an attempt: in order without an error, at once with one.
+    pub fn close(&self, connection: ConnectionId, error: Option<Error>) {
+        self.command(Command::Close { connection, error });
+    }
+
+    /// Asks whether a peer is registered.
+    pub fn find(&self, token: Token, id: PeerId) {
+        self.command(Command::Find { token, id });
+    }
+
+    /// The decision about a caller.
+    pub fn answer(&self, connection: ConnectionId, verdict: Result<(), String>) {
+        self.command(Command::Answer { connection, verdict });
+    }
+
+    /// The description that was asked for.
+    pub fn transformed(&self, transport: TransportId, sdp: String) {
+        self.command(Command::Transformed { transport, sdp });
+    }
+
+    /// Closes everything in order.
+    pub fn close_peer(&self) {
+        self.command(Command::ClosePeer);
+    }
+
+    /// The open connection of that name, for sending.
+    pub fn link(&self, connection: ConnectionId) -> Option<Arc<Link>> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).get(&connection).cloned()
+    }
+
+    fn command(&self, command: Command) {
+        // A Peer that is closed has said so.
+        let _ = self.commands.send(command);
+    }
+}

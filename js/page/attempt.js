@@ -1,0 +1,201 @@
+'use strict';
+// From the wish for a connection to an open transport: our own calls, and what both sides of an attempt share. What the
+// remote says is read in signaling.js. The same rules in Rust: crates/core/src/attempt.rs.
+
+const { Books, EVENTS, STATES } = require('./books');
+const { LINKUP, PLAIN, failure } = require('./signal');
+
+const { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, CLOSING } = STATES;
+
+/** How often a peer that may be on its way back to the broker is asked for. */
+const ASK_AGAIN_AFTER = 100;
+/**
+ * How often an attempt that is not through says everything again: a signal is lost where the broker, or the socket that it
+ * was to leave by, dies at that moment, and nobody says so.
+ */
+const REPEAT_AFTER = 2000;
+
+class Attempts extends Books {
+  connect(handle, remote) {
+    const link = this.current(remote);
+    if (link !== undefined) return this.#join(link, handle);
+    const { connections } = this.options.limits;
+    if (this.closing) return this.putClosed(handle, failure('ERR_PEER_CLOSED', 'the peer is closed'));
+    if (this.links.size >= connections && !this.#evictCaller()) {
+      const message = `this peer has ${connections} connections, its limit: close some, or raise the limit`;
+      return this.putClosed(handle, failure('ERR_DENIED', message));
+    }
+    this.begin(this.insert(handle, remote, true));
+  }
+
+  /** One more call of a peer with which there is something already. */
+  #join(link, handle) {
+    if (!link.isAttempt) return this.put(EVENTS.JOINED, handle, link.handle);
+    this.page.ends.set(handle, link);
+    if (link.wanted) {
+      link.also.push(handle);
+      return;
+    }
+    // The remote was faster: its attempt becomes ours, under our name. Calling is accepting.
+    this.page.ends.delete(link.handle);
+    link.handle = handle;
+    link.wanted = true;
+    this.limit(link, true);
+    this.accept(link);
+  }
+
+  /** Makes room for a call of our own: strangers' attempts must not keep us from calling. */
+  #evictCaller() {
+    const link = this.find((link) => !link.isKnown);
+    if (link !== undefined) this.end(link, null, { code: 'ERR_DENIED', reason: 'too many connections' });
+    return link !== undefined;
+  }
+
+  /** Sets the end of an attempt's time. */
+  limit(link, anew = false) {
+    link[anew ? 'after' : 'afterOnce']('end', this.options.timeouts.connect, () => this.deadline(link));
+  }
+
+  #limitAnswer(link) {
+    const late = () => this.giveUp(link, this.broker.noAnswer());
+    link.afterOnce('found', this.options.timeouts.broker, late);
+  }
+
+  /** Calls, as soon as it can be done. */
+  begin(link) {
+    if (!this.broker.registered) {
+      if (this.broker.ever) this.#limitAnswer(link);
+      return;
+    }
+    this.limit(link);
+    // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
+    if (this.find((other) => other.remote === link.remote && other.state === CLOSING)) return;
+    link.session = this.sessionName();
+    link.state = CALLING;
+    this.startTransport(link);
+    this.#askWhetherThere(link);
+  }
+
+  /** Begins again with a call of our own, after the attempt of the remote that took its place came to nothing. */
+  callAgain(link) {
+    this.stopTransport(link);
+    this.forgetQuestion(link);
+    link.reset();
+    link.state = WAITING;
+    link.session = '';
+    this.begin(link);
+  }
+
+  /** The broker is back: goes on with what needs it, and says again what it may have lost. */
+  resume(link) {
+    if (link.state === WAITING) this.begin(link);
+    else if (link.state === CALLING) this.#askWhetherThere(link);
+    if ([CALLING, CONNECTING, ANSWERING].includes(link.state)) this.repeat(link);
+  }
+
+  #askWhetherThere(link) {
+    if (!this.broker.registered || link.state !== CALLING) return;
+    link.question = this.ask({ type: 'find', id: link.remote }, (found, error) => this.#found(link, found, error));
+    this.#limitAnswer(link);
+  }
+
+  /** Sends a request to the broker and notes who waits for its answer. */
+  ask(message, answered) {
+    const id = this.broker.ask(message);
+    this.questions.set(id, answered);
+    return id;
+  }
+
+  #found(link, found, error) {
+    link.question = undefined;
+    if (link.state !== CALLING) return;
+    link.stop('found');
+    if (error !== null) this.giveUp(link, error);
+    else if (found) {
+      if (link.missed) this.repeat(link);
+      link.missed = false;
+    } else if (this.broker.othersMayReturn) {
+      link.missed = true;
+      link.after('again', ASK_AGAIN_AFTER, () => this.#askWhetherThere(link));
+    } else {
+      const name = JSON.stringify(link.remote);
+      this.giveUp(link, failure('ERR_PEER_NOT_FOUND', `nobody is registered as ${name}`));
+    }
+  }
+
+  /** Nothing of the broker's answer matters any more. */
+  forgetQuestion(link) {
+    this.questions.delete(link.question);
+    link.question = undefined;
+    link.stop('found', 'again');
+  }
+
+  /** Takes a caller's offer: the transport comes to be. */
+  accept(link) {
+    if (link.state !== ASKING) return;
+    const { offer } = link;
+    link.offer = undefined;
+    link.state = ANSWERING;
+    this.startTransport(link, offer);
+    this.handCandidates(link);
+  }
+
+  /** Hands on the remote's candidates that came before the transport could take them. */
+  handCandidates(link) {
+    for (const candidate of link.addresses.values()) link.transport.addCandidate(candidate);
+  }
+
+  /** The transport has a description of ours. */
+  described(link, sdp) {
+    if (!this.options.transforms) return this.describe(link, sdp);
+    link.transforming = true;
+    this.put(EVENTS.TRANSFORM, this.handle, link.transport.handle, sdp);
+  }
+
+  /** Our description is ready to leave, and with it the candidates that were faster. */
+  describe(link, sdp) {
+    if (link.state !== CALLING && link.state !== ANSWERING) return;
+    link.said.push({ type: link.state === CALLING ? 'offer' : 'answer', sdp }, ...link.held);
+    link.held = [];
+    this.#repeatLater(link);
+    this.#passOn(link);
+  }
+
+  #repeatLater(link) {
+    link.after('repeat', REPEAT_AFTER, () => {
+      if (!link.isAttempt) return;
+      this.#repeatLater(link);
+      this.repeat(link);
+    });
+  }
+
+  /** The transport has an address of ours. Once open, a pair of addresses works. */
+  gathered(link, candidate) {
+    if (!link.isAttempt || !this.options.trickle) return;
+    const body = { type: 'candidate', candidate };
+    if (link.said.length === 0) link.held.push(body);
+    else {
+      link.said.push(body);
+      this.#passOn(link);
+    }
+  }
+
+  /** Sends what has not been sent yet. */
+  #passOn(link) {
+    if (!this.broker.registered) return;
+    while (link.passed < link.said.length) this.sendSignal(link, link.said[link.passed++]);
+  }
+
+  /** Says everything again: the remote may have missed it. A linkup peer knows what it has heard already. */
+  repeat(link) {
+    // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
+    if (link.kind !== PLAIN) link.passed = Math.min(link.passed, link.state === CONNECTING ? 1 : 0);
+    this.#passOn(link);
+  }
+
+  sendBye(link, bye) {
+    if (link.kind === LINKUP) this.sendSignal(link, { type: 'bye' }, { bye });
+  }
+}
+
+module.exports = { Attempts };

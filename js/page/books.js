@@ -1,0 +1,215 @@
+'use strict';
+// The books of one peer in a page: its links to remote peers, the names of everything, the way to the application and
+// to the broker. Knows no rule. The same in Rust: crates/core/src/{link,peer}.rs.
+
+const { UNKNOWN, writeSignal } = require('./signal');
+const { Transport } = require('./transport');
+
+/** Kinds of events, as js/hub.js reads them. */
+const EVENTS = {
+  REGISTERED: 1,
+  OFFLINE: 2,
+  OPEN: 3,
+  JOINED: 4,
+  CLOSED: 5,
+  SETTLED: 6,
+  REQUEST: 7,
+  TRANSFORM: 8,
+  ERROR: 9,
+  PEER_CLOSED: 10,
+  TEXT: 11,
+  BINARY: 12,
+  DRAINED: 13,
+};
+
+/** States of a link, in the order of its life. Ours: the first three; theirs: ASKING and ANSWERING. */
+const STATES = {
+  WAITING: 0,
+  CALLING: 1,
+  CONNECTING: 2,
+  ASKING: 3,
+  ANSWERING: 4,
+  OPEN: 5,
+  /** Closed here; the transport delivers the rest. */
+  CLOSING: 6,
+  /** Closed by the remote; what it sent before is still on its way to us. */
+  LEAVING: 7,
+};
+
+// Timers of browsers end here; a longer one would be due at once.
+const LONGEST = 2 ** 31 - 1;
+
+let lastHandle = 0;
+
+/** A name for a peer, a connection or a transport: unique in this page. */
+const nextHandle = () => ++lastHandle;
+
+/** One relation to one remote peer, from the first thought of calling it to the last byte. */
+class Link {
+  /** More calls of `connect()`, made while this one was under way. */
+  also = [];
+  state = STATES.WAITING;
+  /** What the caller's description was, until it is accepted. */
+  offer = undefined;
+  /** The name of the attempt that the signals carry. */
+  session = '';
+  /** What the application will hear when the remote, which has said that it leaves, is gone. */
+  farewell = null;
+  transport = undefined;
+  #timers = new Map();
+
+  /** `wanted`: somebody here asked for it, so that its failure is reported and it does not count as incoming. */
+  constructor(peer, handle, remote, wanted) {
+    this.peer = peer;
+    this.handle = handle;
+    this.remote = remote;
+    this.wanted = wanted;
+    this.reset();
+  }
+
+  /** Forgets an attempt. */
+  reset() {
+    this.kind = UNKNOWN;
+    this.metadata = undefined;
+    /** The description and then the candidates, in the order of sending: a broker that restarts forgets them. */
+    this.said = [];
+    /** How many of these were handed to the broker's socket. */
+    this.passed = 0;
+    /** Candidates that came before the description was ready. */
+    this.held = [];
+    this.transforming = false;
+    /** The remote's candidates, by their text. */
+    this.addresses = new Map();
+    /** The request to the broker, whether the remote is there. */
+    this.question = undefined;
+    /** The broker did not know the remote when it was asked, so our offer went nowhere. */
+    this.missed = false;
+  }
+
+  get isAttempt() {
+    return this.state < STATES.OPEN;
+  }
+
+  /** Whether it is the one that a new call concerns: there is at most one of these for a remote. */
+  get isCurrent() {
+    return this.state < STATES.CLOSING;
+  }
+
+  /** Whether the application has heard of it and waits for its end. */
+  get isKnown() {
+    return this.wanted || !this.isAttempt;
+  }
+
+  /** Runs `next` after `ms`; `name` can have one such at a time. */
+  after(name, ms, next) {
+    this.stop(name);
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(name);
+        next();
+      },
+      Math.min(ms, LONGEST),
+    );
+    this.#timers.set(name, timer);
+  }
+
+  /** The same, unless it is running: a deadline that a second try does not move. */
+  afterOnce(name, ms, next) {
+    if (!this.waits(name)) this.after(name, ms, next);
+  }
+
+  waits(name) {
+    return this.#timers.has(name);
+  }
+
+  stop(...names) {
+    for (const name of names.length > 0 ? names : this.#timers.keys()) {
+      clearTimeout(this.#timers.get(name));
+      this.#timers.delete(name);
+    }
+  }
+}
+
+class Books {
+  handle = nextHandle();
+  /** Oldest first. */
+  links = new Set();
+  /** Who waits for the broker's answer to a request: `(found, error)`. */
+  questions = new Map();
+  broker = undefined;
+
+  /**
+   * @param {object} options as js/options.js makes them
+   * @param {object} page what all peers share: `put(kind, handle, a, b)` for events, `ends`, the link of each handle
+   */
+  constructor(options, page) {
+    this.options = options;
+    this.page = page;
+  }
+
+  put(kind, handle, a = null, b = null) {
+    this.page.put(kind, handle, a, b);
+  }
+
+  putClosed(handle, error) {
+    this.put(EVENTS.CLOSED, handle, error && JSON.stringify(error));
+  }
+
+  putError(error, remote = null) {
+    this.put(EVENTS.ERROR, this.handle, JSON.stringify(error), remote);
+  }
+
+  /** The link with `remote` that a new call concerns. */
+  current(remote) {
+    return this.find((link) => link.remote === remote && link.isCurrent);
+  }
+
+  /** The link that a signal is about. */
+  linkOf(remote, session) {
+    if (session === undefined) return this.current(remote);
+    return this.find((link) => link.remote === remote && link.session === session);
+  }
+
+  find(matches) {
+    for (const link of this.links) if (matches(link)) return link;
+    return undefined;
+  }
+
+  insert(handle, remote, wanted) {
+    const link = new Link(this, handle, remote, wanted);
+    this.links.add(link);
+    this.page.ends.set(handle, link);
+    return link;
+  }
+
+  /** Takes a link out of all books; false where it was not there. */
+  remove(link) {
+    if (!this.links.delete(link)) return false;
+    for (const handle of [link.handle, ...link.also]) this.page.ends.delete(handle);
+    this.questions.delete(link.question);
+    link.stop();
+    return true;
+  }
+
+  /** Gives a link a transport: for a call, or for the answer to an offer. */
+  startTransport(link, offer) {
+    link.transport = new Transport(this, link, nextHandle());
+    link.transport.start(offer);
+  }
+
+  /** Takes a link's transport away. */
+  stopTransport(link, linger) {
+    link.transport?.abort(linger);
+    link.transport = undefined;
+  }
+
+  /** Sends a signal, where there is a registration: the broker passes on nobody else's. */
+  sendSignal({ remote, session, kind }, body, extra) {
+    if (!this.broker.registered) return;
+    const { id, metadata } = this.options;
+    const signal = writeSignal(kind, session, body, body.sdp === undefined ? extra : { metadata });
+    this.broker.send({ message: { type: 'signal', from: id, to: remote, signal } });
+  }
+}
+
+module.exports = { Books, EVENTS, LONGEST, STATES, nextHandle };

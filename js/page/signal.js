@@ -1,0 +1,95 @@
+'use strict';
+// What peers write to each other through the broker: simple-peer's JSON with one extra member, `linkup`, which
+// simple-peer passes over. Reads and checks what may come from anybody; knows nothing of what follows from it.
+// The same rules in Rust: crates/proto/src/signal.rs.
+
+const { isObject } = require('../check');
+
+/** What the remote is, as far as its signals have told. A plain simple-peer client never gets a bye. */
+const UNKNOWN = 0;
+const PLAIN = 1;
+const LINKUP = 2;
+
+const VERSION = 1;
+const MAX_SIGNAL = 64 * 1024;
+const MAX_REASON = 1024;
+
+/** An error as the engine reports it. */
+const failure = (code, message, details) => ({ code, message, details });
+
+/** A code that somebody else sent, if it is one. */
+const codeOf = (code, otherwise) => (/^ERR_[A-Z_]{1,40}$/.test(code) ? code : otherwise);
+
+/** A text of an application that every JSON parser takes, and not a long one. */
+const reasonOf = (text) => text.slice(0, MAX_REASON).replace(/\p{Surrogate}/gu, '\ufffd');
+
+const wrong = (what) => failure('ERR_PROTOCOL', `a signal ${what}`);
+
+/**
+ * Reads a signal; throws a `failure`.
+ *
+ * @returns {{kind: number, session?: string, metadata?: any, offer?: string, answer?: string, candidate?: object,
+ *   bye?: {code: string, reason: string}}} one of the last four, or none of them where it is of no use here
+ */
+function readSignal(text) {
+  if (text.length > MAX_SIGNAL) throw wrong('is too large');
+  let signal;
+  try {
+    signal = JSON.parse(text);
+  } catch (error) {
+    throw wrong(`is not JSON: ${error.message}`);
+  }
+  if (!isObject(signal)) throw wrong('is not an object');
+  const { linkup, candidate, sdp, type } = signal;
+  const result = { kind: PLAIN };
+  if (linkup !== undefined) {
+    if (!isObject(linkup)) throw wrong('has a `linkup` that is not an object');
+    const { v, session, metadata, bye } = linkup;
+    if (typeof session !== 'string' || session === '' || session.length > 64) throw wrong('has no `linkup.session`');
+    if (!Number.isInteger(v)) throw wrong('has no `linkup.v`');
+    Object.assign(result, { kind: LINKUP, session, metadata });
+    if (isObject(bye)) {
+      const reason = typeof bye.reason === 'string' ? reasonOf(bye.reason) : '';
+      result.bye = { code: codeOf(bye.code, 'ERR_CONNECTION_CLOSED'), reason };
+      return result;
+    }
+  }
+  // simple-peer itself tells the kinds apart by their members, not by `type`.
+  if (isObject(candidate)) result.candidate = readCandidate(candidate);
+  else if (typeof sdp === 'string') {
+    if (type === 'offer') {
+      result.offer = sdp;
+      result.session ??= plainSession(sdp);
+    } else if (type === 'answer' || type === 'pranswer') result.answer = sdp;
+    else throw wrong('with `sdp` has a `type` of offer or answer');
+  } else if (!linkup && !('renegotiate' in signal) && !('transceiverRequest' in signal)) {
+    // A newer linkup may say more than we know.
+    throw wrong('has neither an `sdp` nor a `candidate`');
+  }
+  return result;
+}
+
+function readCandidate({ candidate, sdpMid, sdpMLineIndex }) {
+  const line = candidate ?? '';
+  if (typeof line !== 'string' || line.length > 1024) throw wrong('has a candidate that is not a short string');
+  return {
+    candidate: line,
+    sdpMid: typeof sdpMid === 'string' ? sdpMid : null,
+    sdpMLineIndex: Number.isInteger(sdpMLineIndex) ? sdpMLineIndex : null,
+  };
+}
+
+/**
+ * What names an attempt of a plain client: the user name and session id of its `o=` line, which stay the same as long
+ * as its RTCPeerConnection lives (RFC 8829, section 5.2.2).
+ */
+function plainSession(sdp) {
+  return (/^o=\S* \S*/m.exec(sdp)?.[0] ?? 'o=').slice(0, 64);
+}
+
+/** The text of a signal: `body` is simple-peer's, `extra` goes into the member `linkup` of what linkup peers get. */
+function writeSignal(kind, session, body, extra) {
+  return JSON.stringify(kind === PLAIN ? body : { ...body, linkup: { v: VERSION, session, ...extra } });
+}
+
+module.exports = { UNKNOWN, PLAIN, LINKUP, VERSION, failure, codeOf, reasonOf, readSignal, writeSignal };
