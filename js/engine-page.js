@@ -33,8 +33,15 @@ function drain(mailbox) {
   return events;
 }
 
+// A browser that closes a tab says nothing to the other side, which would have to find out by the silence.
+function leave({ persisted }) {
+  if (!persisted) for (const peer of peers.values()) peer.leave();
+}
+
 /** `own`: those options that only a page has. */
 function createPeer(mailbox, text, own) {
+  // The same listener again is none more.
+  globalThis.addEventListener?.('pagehide', leave);
   const options = { ...JSON.parse(text), own };
   const peer = new PagePeer(options, mailbox);
   peers.set(peer.handle, peer);

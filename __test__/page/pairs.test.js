@@ -36,7 +36,7 @@ for (const name of installed()) {
           globalThis.peer = linkup.createPeer(id, { brokerUrl, ...options });
           peer.on('connection', (connection) => {
             globalThis.connection = connection;
-            globalThis.closed = new Promise((resolve) => connection.on('close', resolve));
+            globalThis.parted = new Promise((resolve) => connection.on('close', resolve));
             connection.on('message', (message) => connection.send(['echo', message]));
           });
           await new Promise((resolve) => peer.on('register', resolve));
@@ -78,7 +78,7 @@ for (const name of installed()) {
         const { took, message, stats } = await one.page.evaluate(callFromPage, two.id);
         assert.deepEqual(message, ['echo', { hello: 'é' }]);
         assert.equal(stats.path, 'direct');
-        assert.deepEqual(await two.page.evaluate(() => closed), { code: null, reason: '' });
+        assert.deepEqual(await two.page.evaluate(() => parted), { code: null, reason: '' });
         times.push(took);
       }
       console.log(`${name}, page to page: ${median(times).toFixed(0)} ms to connect`);
@@ -112,7 +112,7 @@ for (const name of installed()) {
         await connection.send('x'.repeat(100_000));
         assert.equal((await heard)[0][1].length, 100_000);
         await connection.close();
-        assert.deepEqual(await page.evaluate(() => closed), { code: null, reason: '' });
+        assert.deepEqual(await page.evaluate(() => parted), { code: null, reason: '' });
       }
       console.log(`${name}, Node.js to page: ${median(times).toFixed(0)} ms to connect`);
       await page.close();
@@ -208,7 +208,7 @@ for (const name of installed()) {
         // A second client, since a simple-peer is used once.
         const called = await plain.evaluate(async (id) => {
           globalThis.second = await plainClient(brokerUrl, id);
-          second.called.then((simple) => simple.on('data', (data) => simple.send(data)));
+          second.called.then((simple) => simple.on('data', (data) => simple.send(new TextDecoder().decode(data))));
           return id;
         }, `${id}-called`);
         const call = async (peer, id) => {

@@ -110,6 +110,14 @@ class PagePeer extends Signaling {
     this.#finishIfDone();
   }
 
+  /** The page goes away, and nobody here hears anything any more. */
+  leave() {
+    for (const link of this.links) {
+      this.sendBye(link, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
+      link.transport?.abort();
+    }
+  }
+
   // What the broker's session says.
 
   registered() {
@@ -199,7 +207,7 @@ class PagePeer extends Signaling {
       const lost = failure('ERR_CONNECTION_LOST', error.message);
       if (!cut || link.kind !== LINKUP) return this.giveUp(link, lost);
       link.cut = true;
-      this.leave(link, lost, WORDS);
+      this.part(link, lost, WORDS);
     } else if (link.state === CLOSING) this.end(link, error, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
     else if (link.state === LEAVING) this.end(link, link.farewell);
     else {
@@ -213,8 +221,8 @@ class PagePeer extends Signaling {
     this.end(link, error, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
   }
 
-  /** The remote leaves; it is gone when its transport says so, or after `ms`. */
-  leave(link, farewell, ms) {
+  /** The remote goes; it is gone when its transport says so, or after `ms`. */
+  part(link, farewell, ms) {
     link.farewell = farewell;
     link.state = LEAVING;
     link.after('end', ms, () => this.deadline(link));
@@ -261,8 +269,8 @@ class PagePeer extends Signaling {
     link.transport = undefined;
     if (!this.remove(link)) return;
     if (bye !== undefined) this.sendBye(link, bye);
-    // A bye takes longer than the end of a transport that was open: it shall be there first.
-    transport?.abort(bye !== undefined && state >= OPEN);
+    // A bye takes longer than the end of a transport that was open: where it says more, it shall be there first.
+    transport?.abort(bye !== undefined && error !== null && state >= OPEN);
     if (link.isKnown) for (const handle of [link.handle, ...link.also]) this.putClosed(handle, error);
     if (this.closing) {
       if (state === CLOSING) this.#closeError ??= error;

@@ -126,7 +126,7 @@ class Signaling extends Attempts {
     if (link.state === ANSWERING && link.wanted && unwilling) {
       // The remote does not want its own call any more. That says nothing about ours.
       this.callAgain(link);
-    } else if (link.state === OPEN) this.leave(link, code === 'ERR_CONNECTION_CLOSED' ? null : error, LEAVE_AFTER);
+    } else if (link.state === OPEN) this.part(link, code === 'ERR_CONNECTION_CLOSED' ? null : error, LEAVE_AFTER);
     // Both close: our own flush says how it ended.
     else if (link.state === CLOSING && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code)) return;
     else if (link.state === LEAVING) link.farewell = link.cut ? error : link.farewell;

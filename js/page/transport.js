@@ -18,6 +18,7 @@ const USUAL_MESSAGE = 64 * 1024;
 const WINDOW = 1024 * 1024;
 const LOW = 256 * 1024;
 const FIN = 'linkup:fin:';
+const SAY_AGAIN = 300;
 /**
  * How long a channel to a plain client lives at least, where it was called and has not said anything: Chromium loses what
  * came before it has told its page of a channel that is closed by then.
@@ -262,6 +263,7 @@ class Transport {
     this.#open = true;
     if (this.#calls) this.#ripe = Date.now() + GRACE;
     this.#tell('opened');
+    if (this.#fin !== undefined) this.#obeyFin();
   }
 
   /** The channel was closed, or broke. */
@@ -306,6 +308,7 @@ class Transport {
       this.#pc.createDataChannel(FIN + this.#written).onclose = () => {
         this.#confirmed = true;
         this.#settle();
+        setTimeout(() => this.#sayAgain(), SAY_AGAIN);
       };
       return;
     }
@@ -314,16 +317,28 @@ class Transport {
     else this.#channel.close();
   }
 
+  /** A peer that was not yet done with the opening may have taken our FIN for any channel: it has not said its own. */
+  #sayAgain() {
+    if (this.#fin !== undefined) return;
+    this.#said = this.#confirmed = false;
+    this.#pump();
+  }
+
   #heardFin(channel) {
-    if (this.#fin !== undefined || this.#channel === undefined) return channel.close();
+    if (this.#fin !== undefined) return channel.close();
     this.#fin = channel;
     this.#awaited = Number(channel.label.slice(FIN.length));
+    // It may overtake what it is about.
+    if (this.#open) this.#obeyFin();
+  }
+
+  #obeyFin() {
     this.#end();
     this.#answerFin();
   }
 
   #answerFin() {
-    if (this.#fin === undefined || this.#delivered || this.#read < this.#awaited) return;
+    if (this.#fin === undefined || this.#delivered || this.#read < this.#awaited || !this.#open) return;
     this.#delivered = true;
     this.#fin.close();
     this.#settle();

@@ -59,8 +59,9 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         match &mut link.state {
             State::Open => {
-                let lost = Error::new(ErrorCode::ConnectionLost, error.message);
-                self.give_up(now, key, lost);
+                // How a transport breaks says nothing to an application; that the remote broke the protocol does.
+                let code = if error.code == ErrorCode::Protocol { error.code } else { ErrorCode::ConnectionLost };
+                self.give_up(now, key, Error::new(code, error.message));
             }
             State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, ""))),
             State::Leaving { error } => {

@@ -314,7 +314,7 @@ impl Victim {
             assert!(current.count() <= 1, "two current links with {}", link.remote);
             assert!(link.addresses.seen().len() <= limits::MAX_REMOTE_CANDIDATES);
             if matches!(link.state, State::Open) {
-                assert!(link.addresses.seen().is_empty() && link.local.said.is_empty());
+                assert!(link.local.said.is_empty() && link.local.held.is_empty());
                 assert!(!peer.io.timers.is_set(crate::io::Timer::Link(*key)));
             }
             let bounded = matches!(link.state, State::Open)

@@ -286,6 +286,20 @@ fn after_an_outage_what_waited_is_asked_again() {
 }
 
 #[test]
+fn an_outage_gives_a_question_no_more_time() {
+    let mut solo = solo(|_| {});
+    find(&mut solo, 1);
+    solo.run(ms(5000));
+    gone(&mut solo);
+    solo.run(ms(100));
+    solo.register();
+    solo.run(ms(4899));
+    assert_eq!(settled(&solo, 1), None);
+    solo.run(ms(1));
+    assert_eq!(settled(&solo, 1), Some(Err(ErrorCode::BrokerUnreachable)));
+}
+
+#[test]
 fn a_find_is_answered_or_times_out() {
     for (message, result) in [(json!("bob"), true), (Value::Null, false)] {
         let mut solo = solo(|_| {});

@@ -120,13 +120,6 @@ impl Default for ChannelOptions {
     }
 }
 
-impl ChannelOptions {
-    /// Whether every message arrives.
-    pub(crate) fn is_reliable(&self) -> bool {
-        self.max_retransmits.is_none() && self.max_packet_life_time.is_none()
-    }
-}
-
 /// How much a Peer takes and keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

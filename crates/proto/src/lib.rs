@@ -5,6 +5,7 @@
 
 pub mod broker;
 mod error;
+pub mod frame;
 mod id;
 pub mod limits;
 pub mod signal;

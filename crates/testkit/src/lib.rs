@@ -6,6 +6,7 @@
 
 mod broker;
 mod check;
+mod happenings;
 mod net;
 mod solo;
 mod transport;

@@ -8,7 +8,7 @@ use linkup_core::{
     BrokerCommand, Command, Config, ConnectionId, Event, Output, TransportCommand, TransportId, TransportInput,
 };
 use linkup_proto::broker::Request;
-use linkup_proto::signal::Candidate;
+use linkup_proto::signal::{Body, Candidate};
 use linkup_proto::{Error, ErrorCode, PeerId};
 use linkup_testkit::Solo;
 use serde_json::{Value, json};
@@ -146,4 +146,22 @@ pub fn sockets(solo: &Solo) -> Vec<usize> {
         _ => None,
     });
     sockets.collect()
+}
+
+/// The callers that the application was asked about.
+pub fn requests(solo: &Solo) -> Vec<ConnectionId> {
+    let requests = solo.events().into_iter().filter_map(|event| match event {
+        Event::Request { connection, .. } => Some(connection),
+        _ => None,
+    });
+    requests.collect()
+}
+
+/// The signals that were sent, without their addresses.
+pub fn bodies(solo: &Solo) -> Vec<Body> {
+    solo.signals().into_iter().map(|(_, signal)| signal.body).collect()
+}
+
+pub fn bye_body(code: ErrorCode, reason: &str) -> Body {
+    Body::Bye { code, reason: reason.into() }
 }

@@ -1,16 +1,19 @@
 //! The two streams of an open channel: [`write`] empties the link's queue into SCTP, [`read`] hands messages to the
 //! application. Neither waits for the other, and both wait for whoever is slow.
+//!
+//! Only the writer sends: what the reader has to say to the remote (ACK, FIN-ACK) it leaves in [`Flow`].
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
+use linkup_proto::frame::{ACK_EVERY, Frame, MAX_UNCONFIRMED};
 use linkup_proto::{Error, ErrorCode};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage};
 
 use super::build::SEND_LIMIT;
@@ -25,16 +28,36 @@ const SUSPICIOUS: u32 = 128;
 /// How often an idle writer looks whether the rest has been acknowledged.
 const ACKNOWLEDGED: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(200);
 
-/// What is under way in both directions, for whoever closes the channel.
-#[derive(Default)]
+/// How long messages stay unconfirmed when no more come.
+const ACK_AFTER: Duration = Duration::from_millis(100);
+
+/// What the remote says about the end.
+pub(super) enum Mark {
+    /// It has sent its last message, and all of them were handed over.
+    Fin,
+    /// It has handed over all of ours.
+    FinAck,
+}
+
+/// What is under way in both directions.
 pub(super) struct Flow {
+    /// Whether both sides are linkup peers on an ordered, reliable channel, so that there are binary frames.
+    framed: bool,
     /// Sizes of the messages that SCTP has, oldest first.
     flight: Mutex<Flight>,
     written: AtomicU64,
-    received: AtomicU64,
-    /// `received` to wait for, plus one; zero: none.
-    awaited: AtomicU64,
-    pub(super) reached: Notify,
+    /// Messages of ours that the remote has handed to its application, as it says.
+    confirmed: AtomicU64,
+    /// To be sent before anything else.
+    replies: Mutex<Replies>,
+    /// There is a reply to send, or room for more messages.
+    changed: Notify,
+    /// The queue is closed and empty, and the FIN, where there is one, was handed to SCTP.
+    said_all: AtomicBool,
+    /// The FIN-ACK was handed to SCTP.
+    confirmed_fin: AtomicBool,
+    /// One of the two has become true.
+    pub(super) progress: Notify,
 }
 
 #[derive(Default)]
@@ -43,23 +66,42 @@ struct Flight {
     bytes: usize,
 }
 
+#[derive(Default)]
+struct Replies {
+    ack: Option<u64>,
+    fin_ack: bool,
+}
+
 impl Flow {
-    /// Messages handed to SCTP.
-    pub(super) fn written(&self) -> u64 {
-        self.written.load(Ordering::SeqCst)
-    }
-
-    /// Makes `reached` tell when `count` messages have been handed to the application.
-    pub(super) fn expect(&self, count: u64) {
-        self.awaited.store(count.saturating_add(1), Ordering::SeqCst);
-        self.check();
-    }
-
-    fn check(&self) {
-        let awaited = self.awaited.load(Ordering::SeqCst);
-        if awaited != 0 && self.received.load(Ordering::SeqCst) >= awaited - 1 {
-            self.reached.notify_one();
+    pub(super) fn new(framed: bool) -> Self {
+        Self {
+            framed,
+            flight: Mutex::default(),
+            written: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            replies: Mutex::default(),
+            changed: Notify::new(),
+            said_all: AtomicBool::new(false),
+            confirmed_fin: AtomicBool::new(false),
+            progress: Notify::new(),
         }
+    }
+
+    pub(super) fn is_framed(&self) -> bool {
+        self.framed
+    }
+
+    pub(super) fn has_said_all(&self) -> bool {
+        self.said_all.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_confirmed_fin(&self) -> bool {
+        self.confirmed_fin.load(Ordering::Acquire)
+    }
+
+    fn reached(&self, what: &AtomicBool) {
+        what.store(true, Ordering::Release);
+        self.progress.notify_one();
     }
 
     fn launched(&self, length: usize) {
@@ -82,8 +124,13 @@ impl Flow {
         flight.lengths.len()
     }
 
-    /// Messages that the remote's SCTP may not have, those included that never got to ours.
+    /// Messages that the remote may not have, those included that never got to SCTP.
     pub(super) async fn undelivered(&self, channel: &dyn DataChannel, link: &Link) -> usize {
+        if self.framed {
+            let written = self.written.load(Ordering::SeqCst);
+            let unconfirmed = written.saturating_sub(self.confirmed.load(Ordering::SeqCst));
+            return usize::try_from(unconfirmed).unwrap_or(usize::MAX).saturating_add(link.waiting());
+        }
         // A channel that is closed says nothing more: what was last known counts.
         let in_flight = match channel.outstanding_bytes().await {
             Ok(outstanding) => self.landed(outstanding),
@@ -91,66 +138,140 @@ impl Flow {
         };
         in_flight + link.waiting()
     }
-}
 
-/// Sends until the link's queue is closed and empty.
-pub(super) async fn write(channel: Arc<dyn DataChannel>, link: Arc<Link>, flow: Arc<Flow>, wire: Arc<Wire>) {
-    let mut batch = VecDeque::new();
-    let mut pause = *ACKNOWLEDGED.start();
-    // Never less than what SCTP has: looking takes the connection's lock.
-    let mut outstanding = 0;
-    loop {
-        let taken = if outstanding == 0 {
-            link.take(&mut batch).await
-        } else if let Ok(taken) = tokio::time::timeout(pause, link.take(&mut batch)).await {
-            taken
-        } else {
-            let Ok(now) = channel.outstanding_bytes().await else { return };
-            outstanding = now;
-            wire.unacknowledged.store(now, Ordering::Relaxed);
-            flow.landed(now);
-            pause = (pause * 2).min(*ACKNOWLEDGED.end());
-            continue;
-        };
-        if !taken {
-            return;
+    fn reply(&self, change: impl FnOnce(&mut Replies)) {
+        change(&mut self.replies.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// Confirms the remote's FIN.
+    pub(super) fn confirm_fin(&self) {
+        self.reply(|replies| replies.fin_ack = true);
+    }
+
+    fn next_reply(&self) -> Option<Frame<'static>> {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = replies.ack.take() {
+            return Some(Frame::Ack(count));
         }
-        pause = *ACKNOWLEDGED.start();
-        for message in batch.drain(..) {
-            let length = message.len();
-            let sent = if outstanding + length <= SEND_LIMIT {
-                outstanding += length;
-                send(&*channel, message, false).await
-            } else {
-                let sent = send(&*channel, message, true).await;
-                outstanding = channel.outstanding_bytes().await.unwrap_or(0);
-                flow.landed(outstanding);
-                sent
-            };
-            if let Err(error) = sent {
-                // The reader hears the same from the channel, and says so.
-                tracing::debug!(%error, "a message cannot be sent");
-                return;
-            }
-            flow.launched(length);
-            wire.unacknowledged.store(outstanding, Ordering::Relaxed);
-            link.handed(length);
+        std::mem::take(&mut replies.fin_ack).then_some(Frame::FinAck)
+    }
+
+    fn has_credit(&self) -> bool {
+        let under_way = self.written.load(Ordering::SeqCst).saturating_sub(self.confirmed.load(Ordering::SeqCst));
+        !self.framed || under_way < MAX_UNCONFIRMED
+    }
+
+    fn handle_ack(&self, count: u64) -> Result<(), Error> {
+        let known = self.confirmed.load(Ordering::SeqCst)..=self.written.load(Ordering::SeqCst);
+        if !known.contains(&count) {
+            return Err(Error::new(ErrorCode::Protocol, "the remote confirmed messages that it was not sent"));
         }
-        // A burst of small messages must not keep its memory for good.
-        if batch.capacity() > 1024 {
-            batch = VecDeque::new();
-        }
+        self.confirmed.store(count, Ordering::SeqCst);
+        self.changed.notify_one();
+        Ok(())
     }
 }
 
-/// Sends one message, and waits for room only where that is wanted.
-async fn send(channel: &dyn DataChannel, message: Message, wait: bool) -> webrtc::error::Result<()> {
-    match message {
-        Message::Text(text) if wait => channel.send_text(&text).await,
-        Message::Text(text) => channel.try_send_text(&text).await,
-        Message::Binary(bytes) => {
-            let bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-            if wait { channel.send(bytes).await } else { channel.try_send(bytes).await }
+/// Sends messages and replies until it is dropped or the channel is gone.
+pub(super) async fn write(channel: Arc<dyn DataChannel>, link: Arc<Link>, flow: Arc<Flow>, wire: Arc<Wire>) {
+    let mut writer = Writer { channel, link, flow, wire, outstanding: 0 };
+    if let Err(error) = writer.run().await {
+        // The reader hears the same from the channel, and says so.
+        tracing::debug!(%error, "nothing more can be sent");
+    }
+}
+
+struct Writer {
+    channel: Arc<dyn DataChannel>,
+    link: Arc<Link>,
+    flow: Arc<Flow>,
+    wire: Arc<Wire>,
+    /// Never less than what SCTP has: looking takes the connection's lock.
+    outstanding: usize,
+}
+
+impl Writer {
+    async fn run(&mut self) -> webrtc::error::Result<()> {
+        let mut batch = VecDeque::new();
+        let (mut closed, mut said) = (false, false);
+        let mut pause = *ACKNOWLEDGED.start();
+        loop {
+            while let Some(frame) = self.flow.next_reply() {
+                self.channel.send(BytesMut::from(&frame.encode()[..])).await?;
+                if frame == Frame::FinAck {
+                    self.flow.reached(&self.flow.confirmed_fin);
+                }
+            }
+            if !batch.is_empty() {
+                if self.flow.has_credit() {
+                    if let Some(message) = batch.pop_front() {
+                        self.send(message).await?;
+                    }
+                } else {
+                    self.flow.changed.notified().await;
+                }
+                continue;
+            }
+            // A burst of small messages must not keep its memory for good.
+            if batch.capacity() > 1024 {
+                batch = VecDeque::new();
+            }
+            if closed && !said {
+                if self.flow.framed {
+                    self.channel.send(BytesMut::from(&Frame::Fin.encode()[..])).await?;
+                }
+                said = true;
+                self.flow.reached(&self.flow.said_all);
+            }
+            tokio::select! {
+                taken = self.link.take(&mut batch), if !closed => {
+                    closed = !taken;
+                    pause = *ACKNOWLEDGED.start();
+                }
+                () = self.flow.changed.notified() => {}
+                () = tokio::time::sleep(pause), if self.outstanding > 0 => {
+                    self.look().await?;
+                    pause = (pause * 2).min(*ACKNOWLEDGED.end());
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> webrtc::error::Result<()> {
+        self.outstanding = self.channel.outstanding_bytes().await?;
+        self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
+        self.flow.landed(self.outstanding);
+        Ok(())
+    }
+
+    async fn send(&mut self, message: Message) -> webrtc::error::Result<()> {
+        let length = message.len();
+        // Counted first: the remote may confirm it before this task runs again.
+        self.flow.launched(length);
+        if self.outstanding + length <= SEND_LIMIT {
+            self.outstanding += length;
+            match message {
+                Message::Text(text) => self.channel.try_send_text(&text).await?,
+                Message::Binary(bytes) => self.channel.try_send(self.binary(bytes)).await?,
+            }
+        } else {
+            match message {
+                Message::Text(text) => self.channel.send_text(&text).await?,
+                Message::Binary(bytes) => self.channel.send(self.binary(bytes)).await?,
+            }
+            self.look().await?;
+        }
+        self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
+        self.link.handed(length);
+        Ok(())
+    }
+
+    fn binary(&self, bytes: Bytes) -> BytesMut {
+        if self.flow.framed {
+            BytesMut::from(&Frame::Binary(&bytes).encode()[..])
+        } else {
+            bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
         }
     }
 }
@@ -164,7 +285,9 @@ pub(super) async fn read(
     link: Arc<Link>,
     flow: Arc<Flow>,
     pulse: Arc<Pulse>,
+    marks: mpsc::UnboundedSender<Mark>,
 ) -> Result<(), Error> {
+    let mut reader = Reader { link, flow, marks, received: 0, acknowledged: 0 };
     let mut in_a_row = 0;
     loop {
         let event = match channel.poll().now_or_never() {
@@ -174,13 +297,13 @@ pub(super) async fn read(
                     in_a_row = 0;
                     pulse.poke();
                 }
-                channel.poll().await
+                reader.wait(&*channel).await
             }
         };
         match event {
             Some(DataChannelEvent::OnMessage(message)) => {
                 in_a_row += 1;
-                deliver(&link, &flow, message).await?;
+                reader.handle(message).await?;
             }
             Some(DataChannelEvent::OnClose) => break,
             Some(_) => {}
@@ -195,7 +318,7 @@ pub(super) async fn read(
         while let Some(Some(event)) = channel.poll().now_or_never() {
             if let DataChannelEvent::OnMessage(message) = event {
                 any = true;
-                deliver(&link, &flow, message).await?;
+                reader.handle(message).await?;
             }
         }
         if !any {
@@ -204,22 +327,64 @@ pub(super) async fn read(
     }
 }
 
-async fn deliver(link: &Link, flow: &Flow, message: RTCDataChannelMessage) -> Result<(), Error> {
-    let message = if message.is_string {
-        let text = String::from_utf8(message.data.into())
-            .map_err(|_| Error::new(ErrorCode::Protocol, "the remote sent a text that is not UTF-8"))?;
-        Message::Text(text)
-    } else {
-        Message::Binary(message.data.freeze())
-    };
-    let room = link.deliver(message);
-    flow.received.fetch_add(1, Ordering::SeqCst);
-    flow.check();
-    if !room {
-        // SCTP's window closes behind us, so the remote waits, too.
-        link.sink().room().await;
+struct Reader {
+    link: Arc<Link>,
+    flow: Arc<Flow>,
+    marks: mpsc::UnboundedSender<Mark>,
+    /// Messages handed to the application.
+    received: u64,
+    /// The same, as the remote knows it.
+    acknowledged: u64,
+}
+
+impl Reader {
+    /// The next event; when it takes long, the remote hears what has arrived.
+    async fn wait(&mut self, channel: &dyn DataChannel) -> Option<DataChannelEvent> {
+        if self.flow.framed && self.received > self.acknowledged {
+            if let Ok(event) = tokio::time::timeout(ACK_AFTER, channel.poll()).await {
+                return event;
+            }
+            self.acknowledge();
+        }
+        channel.poll().await
     }
-    Ok(())
+
+    fn acknowledge(&mut self) {
+        self.acknowledged = self.received;
+        self.flow.reply(|replies| replies.ack = Some(self.received));
+    }
+
+    async fn handle(&mut self, message: RTCDataChannelMessage) -> Result<(), Error> {
+        if message.is_string {
+            let text = String::from_utf8(message.data.into())
+                .map_err(|_| Error::new(ErrorCode::Protocol, "the remote sent a text that is not UTF-8"))?;
+            self.deliver(Message::Text(text)).await;
+        } else if self.flow.framed {
+            let data = message.data.freeze();
+            match Frame::decode(&data)? {
+                Frame::Ack(count) => self.flow.handle_ack(count)?,
+                // Where nobody is left to hear it, this task ends with the session.
+                Frame::Fin => drop(self.marks.send(Mark::Fin)),
+                Frame::FinAck => drop(self.marks.send(Mark::FinAck)),
+                Frame::Binary(bytes) => self.deliver(Message::Binary(data.slice_ref(bytes))).await,
+            }
+        } else {
+            self.deliver(Message::Binary(message.data.freeze())).await;
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, message: Message) {
+        let room = self.link.deliver(message);
+        self.received += 1;
+        if !room {
+            // SCTP's window closes behind us, so the remote waits, too.
+            self.link.sink().room().await;
+        }
+        if self.flow.framed && self.received - self.acknowledged >= ACK_EVERY {
+            self.acknowledge();
+        }
+    }
 }
 
 /// A task that ends with its owner.
@@ -248,7 +413,7 @@ mod tests {
 
     #[test]
     fn counts_what_has_not_landed() {
-        let flow = Flow::default();
+        let flow = Flow::new(false);
         for length in [100, 200, 0, 300] {
             flow.launched(length);
         }
@@ -257,5 +422,29 @@ mod tests {
         assert_eq!(flow.landed(500), 3);
         assert_eq!(flow.landed(1), 1);
         assert_eq!(flow.landed(0), 0);
+    }
+
+    #[test]
+    fn takes_only_acks_of_what_was_sent() {
+        let flow = Flow::new(true);
+        for _ in 0..3 {
+            flow.launched(1);
+        }
+        assert!(flow.handle_ack(2).is_ok());
+        assert!(flow.handle_ack(1).is_err(), "less than before");
+        assert!(flow.handle_ack(4).is_err(), "more than there were");
+        assert!(flow.handle_ack(3).is_ok());
+    }
+
+    #[test]
+    fn waits_for_confirmation_of_many_messages() {
+        let flow = Flow::new(true);
+        for _ in 0..MAX_UNCONFIRMED {
+            assert!(flow.has_credit());
+            flow.launched(1);
+        }
+        assert!(!flow.has_credit());
+        assert!(flow.handle_ack(ACK_EVERY).is_ok());
+        assert!(flow.has_credit());
     }
 }

@@ -1,9 +1,9 @@
 //! An open connection until its end, and both ways to end it in order.
 //!
-//! Between two linkup peers each side says that it has sent its last message by opening one more channel, whose label
-//! holds the number of its messages ([`FIN`]); the other side closes that channel when it has handed so many to its
-//! application. So both directions are delivered, also where both sides close at once, and the answer is the
-//! application's, not SCTP's. Whoever hears a FIN sends what it has taken and its own FIN.
+//! Between two linkup peers each side sends a FIN after its last message, and confirms the other's FIN when it has
+//! handed everything before it to its application ([`linkup_proto::frame`]). So both directions are delivered, also
+//! where both sides close at once, and the answer is the application's, not SCTP's. Whoever hears a FIN sends what it
+//! has taken and its own FIN.
 //!
 //! A plain simple-peer client knows no FIN: there the channel is closed when the remote's SCTP has acknowledged
 //! everything, and the client then closes the connection.
@@ -17,17 +17,14 @@ use linkup_proto::{Error, ErrorCode};
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::PeerConnection;
 
 use super::build::{Built, Signal};
-use super::flow::{self, Flow, Owned};
+use super::flow::{self, Flow, Mark, Owned};
 use super::{End, Order, negotiate};
 use crate::link::{Link, Wire};
 use crate::options::Options;
-
-/// The label of the channel that says "these were all", before the number of messages.
-const FIN: &str = "linkup:fin:";
 
 /// How long a plain client may take to close its end once it has everything.
 const PLAIN_CLOSE: Duration = Duration::from_secs(1);
@@ -37,21 +34,15 @@ const LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 
 type Confirmation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How far our own FIN is.
+/// How far our own end is.
 enum Ours {
     /// Messages may still come, or are still being handed to SCTP.
     Sending,
-    /// Said; done when the other side has confirmed it.
-    Said(Confirmation),
+    /// Said; a linkup peer will confirm it.
+    Said,
+    /// Said to a plain client; done when it is gone.
+    Leaving(Confirmation),
     Confirmed,
-}
-
-/// How far the other side's FIN is.
-enum Theirs {
-    Sending,
-    /// Said, and not yet all of them handed over. Holds the channel that is our answer.
-    Said(Arc<dyn DataChannel>),
-    Delivered,
 }
 
 struct Session<'a> {
@@ -61,7 +52,8 @@ struct Session<'a> {
     link: Arc<Link>,
     flow: Arc<Flow>,
     ours: Ours,
-    theirs: Theirs,
+    /// The other side has sent its last message, and it was handed over.
+    theirs: bool,
     /// The machine asked for the end, and waits to hear how it went.
     asked: bool,
     deadline: Option<Instant>,
@@ -76,10 +68,11 @@ pub(super) async fn run(
     link: Arc<Link>,
     wire: &Arc<Wire>,
 ) -> End {
-    let flow = Arc::new(Flow::default());
+    let flow = Arc::new(Flow::new(link.is_linkup() && is_reliable(&*channel).await));
     let (reader_link, writer_link) = (Arc::clone(&link), Arc::clone(&link));
     let pulse = Arc::clone(&built.pulse);
-    let reader = Owned::spawn(flow::read(Arc::clone(&channel), reader_link, Arc::clone(&flow), pulse));
+    let (marks, marked) = mpsc::unbounded_channel();
+    let reader = Owned::spawn(flow::read(Arc::clone(&channel), reader_link, Arc::clone(&flow), pulse, marks));
     let writer = Owned::spawn(flow::write(Arc::clone(&channel), writer_link, Arc::clone(&flow), Arc::clone(wire)));
     let session = Session {
         options,
@@ -88,13 +81,21 @@ pub(super) async fn run(
         link: Arc::clone(&link),
         flow,
         ours: Ours::Sending,
-        theirs: Theirs::Sending,
+        theirs: false,
         asked: false,
         deadline: None,
     };
-    let end = session.run(orders, reader, writer).await;
+    let end = session.run(orders, reader, marked).await;
+    drop(writer);
     link.close();
     end
+}
+
+/// Whether everything arrives, in order. The caller decides that for both sides.
+async fn is_reliable(channel: &dyn DataChannel) -> bool {
+    matches!(channel.ordered().await, Ok(true))
+        && matches!(channel.max_retransmits().await, Ok(None))
+        && matches!(channel.max_packet_life_time().await, Ok(None))
 }
 
 impl Session<'_> {
@@ -102,9 +103,8 @@ impl Session<'_> {
         mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
         mut reader: Owned<Result<(), Error>>,
-        mut writer: Owned<()>,
+        mut marked: mpsc::UnboundedReceiver<Mark>,
     ) -> End {
-        let mut writing = true;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -117,44 +117,43 @@ impl Session<'_> {
                     None => return End::Aborted,
                 },
                 signal = self.built.signals.recv() => match signal {
-                    Some(Signal::Channel(channel)) => self.handle_channel(channel).await,
+                    // One channel is a connection; what else a remote opens means nothing here.
+                    Some(Signal::Channel(channel)) => drop(channel.close().await),
                     Some(Signal::Failed) => return lost("the remote has not been heard for too long"),
                     Some(_) => {}
                     None => return lost("the transport stopped"),
                 },
-                _ = writer.done(), if writing => {
-                    writing = false;
-                    self.say_fin().await;
-                }
-                () = self.flow.reached.notified() => {
-                    if let Theirs::Said(answer) = &self.theirs {
-                        let _ = answer.close().await;
-                        self.theirs = Theirs::Delivered;
+                Some(mark) = marked.recv() => {
+                    if let Err(error) = self.handle_mark(&mark) {
+                        return End::Failed(error);
                     }
                 }
-                () = confirmed(&mut self.ours) => self.ours = Ours::Confirmed,
-                read = reader.done() => match read {
-                    // Closing the channel of a plain client ends our reader, too.
-                    Some(Ok(())) if self.asked && !self.has_fin() && matches!(self.ours, Ours::Said(_)) => {
-                        confirmed(&mut self.ours).await;
-                        return End::Finished(None);
+                () = self.flow.progress.notified() => self.handle_progress(),
+                () = left(&mut self.ours) => self.ours = Ours::Confirmed,
+                read = reader.done() => {
+                    // What it said last comes first.
+                    while let Ok(mark) = marked.try_recv() {
+                        if let Err(error) = self.handle_mark(&mark) {
+                            return End::Failed(error);
+                        }
                     }
-                    Some(Ok(())) => return self.remote_is_gone().await,
-                    Some(Err(error)) => return End::Failed(error),
-                    None => return lost("its task failed"),
-                },
+                    match read {
+                        // Closing the channel of a plain client ends our reader, too.
+                        Some(Ok(())) if self.asked && matches!(self.ours, Ours::Leaving(_)) => {
+                            left(&mut self.ours).await;
+                            return End::Finished(None);
+                        }
+                        Some(Ok(())) => return self.remote_is_gone().await,
+                        Some(Err(error)) => return End::Failed(error),
+                        None => return lost("its task failed"),
+                    }
+                }
                 () = until(self.deadline) => return self.too_late().await,
             }
-            let delivered = matches!(self.theirs, Theirs::Delivered) || !self.has_fin();
-            if matches!(self.ours, Ours::Confirmed) && delivered {
+            if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
                 return if self.asked { End::Finished(None) } else { End::Closed };
             }
         }
-    }
-
-    /// Whether both sides know what a FIN is, and all messages arrive, so that counting them makes sense.
-    fn has_fin(&self) -> bool {
-        self.link.is_linkup() && self.options.channel.is_reliable()
     }
 
     fn begin_close(&mut self) {
@@ -162,35 +161,32 @@ impl Session<'_> {
         self.deadline.get_or_insert_with(|| Instant::now() + self.options.timeouts.close);
     }
 
-    async fn handle_channel(&mut self, channel: Arc<dyn DataChannel>) {
-        let label = channel.label().await.unwrap_or_default();
-        let count = label.strip_prefix(FIN).and_then(|count| count.parse().ok());
-        match (count, &self.theirs) {
-            (Some(count), Theirs::Sending) => {
-                self.theirs = Theirs::Said(channel);
+    fn handle_mark(&mut self, mark: &Mark) -> Result<(), Error> {
+        match (mark, &self.ours) {
+            (Mark::Fin, _) if !self.theirs => {
+                self.theirs = true;
+                self.flow.confirm_fin();
                 self.begin_close();
-                self.flow.expect(count);
+                Ok(())
             }
-            // One channel is a connection; what else a remote opens means nothing here.
-            _ => {
-                let _ = channel.close().await;
+            // The answer may be faster than the word that the question is out.
+            (Mark::FinAck, Ours::Said | Ours::Sending) if self.deadline.is_some() => {
+                self.ours = Ours::Confirmed;
+                Ok(())
             }
+            _ => Err(Error::new(ErrorCode::Protocol, "the remote ended the connection twice, or confirmed no end")),
         }
     }
 
-    /// Everything was handed to SCTP.
-    async fn say_fin(&mut self) {
-        if !self.has_fin() {
-            let (pc, channel) = (Arc::clone(&self.built.pc), Arc::clone(&self.channel));
-            self.ours = Ours::Said(Box::pin(close_plain(pc, channel)));
+    fn handle_progress(&mut self) {
+        if !matches!(self.ours, Ours::Sending) || !self.flow.has_said_all() {
             return;
         }
-        let label = format!("{FIN}{}", self.flow.written());
-        match self.built.pc.create_data_channel(&label, None).await {
-            Ok(fin) => self.ours = Ours::Said(Box::pin(closed(fin))),
-            // The reader hears the same of its channel.
-            Err(error) => tracing::debug!(%error, "the end cannot be announced"),
-        }
+        self.ours = if self.flow.is_framed() {
+            Ours::Said
+        } else {
+            Ours::Leaving(Box::pin(close_plain(Arc::clone(&self.built.pc), Arc::clone(&self.channel))))
+        };
     }
 
     /// The channel was closed from outside.
@@ -199,7 +195,7 @@ impl Session<'_> {
             return End::Closed;
         }
         // With its FIN behind it, a linkup peer goes only when it has ours.
-        if matches!(self.theirs, Theirs::Delivered) {
+        if self.theirs {
             return End::Finished(None);
         }
         match self.flow.undelivered(&*self.channel, &self.link).await {
@@ -236,19 +232,10 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn confirmed(ours: &mut Ours) {
+async fn left(ours: &mut Ours) {
     match ours {
-        Ours::Said(confirmation) => confirmation.await,
-        Ours::Sending | Ours::Confirmed => std::future::pending().await,
-    }
-}
-
-/// Returns when the remote has closed a channel.
-async fn closed(channel: Arc<dyn DataChannel>) {
-    while let Some(event) = channel.poll().await {
-        if matches!(event, DataChannelEvent::OnClose) {
-            return;
-        }
+        Ours::Leaving(confirmation) => confirmation.await,
+        _ => std::future::pending().await,
     }
 }
 
