@@ -43,7 +43,11 @@ function main(args) {
   }
   const { createBroker } = require('../index.js');
   const host = values.host ?? process.env.HOST;
-  const broker = createBroker({ port: Number(port), ...(host ? { host } : {}), ...(values.files ? { files: values.files } : {}) });
+  const broker = createBroker({
+    port: Number(port),
+    ...(host ? { host } : {}),
+    ...(values.files ? { files: values.files } : {}),
+  });
   broker.ready.then(
     () => console.log(`linkup broker listening on ${broker.url}`),
     (error) => {

@@ -30,6 +30,10 @@ function drain(mailbox) {
   const { events } = mailbox;
   mailbox.events = events.length > BATCH ? events.splice(BATCH) : [];
   mailbox.awake = events.length > 0;
+  for (let i = 0; i < events.length; i += 4) {
+    const message = events[i] === EVENTS.TEXT || events[i] === EVENTS.BINARY;
+    if (message) ends.get(events[i + 1])?.transport?.handed();
+  }
   return events;
 }
 

@@ -10,7 +10,7 @@ const esbuild = require('esbuild');
 const root = path.join(__dirname, '..');
 
 /** The whole library, minified and compressed. */
-const MAX_BYTES = 16 * 1024;
+const MAX_BYTES = 17 * 1024;
 
 const OUTPUTS = [
   { file: 'dist/linkup.js', format: 'iife', globalName: 'linkup' },
@@ -39,22 +39,24 @@ const asModules = {
 
 /** Builds both files; returns their names and compressed sizes. */
 async function buildPage() {
-  return Promise.all(OUTPUTS.map(async ({ file, ...options }) => {
-    await esbuild.build({
-      ...options,
-      absWorkingDir: root,
-      entryPoints: ['js/page.mjs'],
-      outfile: file,
-      plugins: [asModules],
-      bundle: true,
-      minify: true,
-      sourcemap: true,
-      // Private members, `?.` and `??=` are in all of these.
-      target: ['chrome94', 'firefox93', 'safari15.4'],
-      logLevel: 'warning',
-    });
-    return { file, bytes: zlib.gzipSync(fs.readFileSync(path.join(root, file)), { level: 9 }).length };
-  }));
+  return Promise.all(
+    OUTPUTS.map(async ({ file, ...options }) => {
+      await esbuild.build({
+        ...options,
+        absWorkingDir: root,
+        entryPoints: ['js/page.mjs'],
+        outfile: file,
+        plugins: [asModules],
+        bundle: true,
+        minify: true,
+        sourcemap: true,
+        // Private members, `?.` and `??=` are in all of these.
+        target: ['chrome94', 'firefox93', 'safari15.4'],
+        logLevel: 'warning',
+      });
+      return { file, bytes: zlib.gzipSync(fs.readFileSync(path.join(root, file)), { level: 9 }).length };
+    }),
+  );
 }
 
 module.exports = { buildPage, MAX_BYTES };

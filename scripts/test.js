@@ -31,7 +31,8 @@ const steps = {
   'js lint': () => run(bin('biome'), ['check']),
   'rust lint': () => run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']),
   'rust licences and layers': () => {
-    if (has('cargo', ['deny', '--version'])) return run('cargo', ['deny', 'check', '--hide-inclusion-graph', 'licenses', 'bans', 'sources']);
+    if (has('cargo', ['deny', '--version']))
+      return run('cargo', ['deny', 'check', '--hide-inclusion-graph', 'licenses', 'bans', 'sources']);
     console.log('cargo-deny is not installed: cargo install cargo-deny');
     return !process.env.CI;
   },

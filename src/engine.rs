@@ -83,7 +83,8 @@ pub fn send(connection: u32, data: Either<String, Uint8Array>) -> i32 {
 #[napi(catch_unwind)]
 pub fn close(connection: u32, code: Option<String>, message: String) {
     if let Some(entry) = registry::connection_peer(connection) {
-        let error = code.map(|code| Error::new(ErrorCode::parse(&code).unwrap_or(ErrorCode::ConnectionClosed), message));
+        let error =
+            code.map(|code| Error::new(ErrorCode::parse(&code).unwrap_or(ErrorCode::ConnectionClosed), message));
         entry.peer.close(ConnectionId(connection), error);
     }
 }

@@ -39,7 +39,14 @@ async function fails(brokerUrl, codes) {
   const peer = linkup.createPeer('victim', { brokerUrl, timeouts });
   const errors = [];
   peer.on('error', (error) => errors.push(error.code));
-  const error = await within(peer.send('bob', 1).then(() => 'sent', (error) => error), 10_000, 'the rejection');
+  const error = await within(
+    peer.send('bob', 1).then(
+      () => 'sent',
+      (error) => error,
+    ),
+    10_000,
+    'the rejection',
+  );
   assert.ok(error instanceof linkup.LinkupError, String(error));
   assert.ok(codes.includes(error.code), `${error.code}: ${error.message}`);
   assert.equal(error.peerId, 'bob');
@@ -82,7 +89,11 @@ for (const [name, answer] of [
   ['answers with garbage', (socket) => socket.send('}{ not json \u0000')],
   ['answers with binary garbage', (socket) => socket.send(Buffer.from([0, 255, 254, 1]))],
   ['answers with JSON of another kind', (socket) => socket.send('[1, "two", null]')],
-  ['answers someone else’s uuid', (socket, { message }) => socket.send(JSON.stringify({ id: '00000000-0000-4000-8000-000000000000', message: message.id, error: null }))],
+  [
+    'answers someone else’s uuid',
+    (socket, { message }) =>
+      socket.send(JSON.stringify({ id: '00000000-0000-4000-8000-000000000000', message: message.id, error: null })),
+  ],
   ['closes mid-request', (socket) => socket.close()],
   ['cuts the connection', (socket) => socket.terminate()],
   ['sends a frame of 10 MB', (socket) => socket.send('x'.repeat(10_000_000))],
@@ -104,7 +115,14 @@ for (const [name, answer] of [
 }
 
 test('a broker that refuses with an error of any shape', async () => {
-  for (const error of ['no', { code: 'E1' }, { message: 'because' }, 42, ['x'], { code: 'ERR_NOT_AUTHORIZED', message: 'token?' }]) {
+  for (const error of [
+    'no',
+    { code: 'E1' },
+    { message: 'because' },
+    42,
+    ['x'],
+    { code: 'ERR_NOT_AUTHORIZED', message: 'token?' },
+  ]) {
     const broker = await badBroker((socket, { id }) => socket.send(JSON.stringify({ id, message: null, error })));
     await fails(broker.url, ['ERR_NOT_AUTHORIZED']);
     await broker.close();
@@ -125,9 +143,17 @@ test('a broker that talks nonsense is reported as ERR_PROTOCOL', async () => {
 
 test('a remote that answers with a broken description', async () => {
   const client = await plainClient(good.url, 'broken-answer');
-  client.onsignal = (from, data) => data.type === 'offer' && client.signal(from, { type: 'answer', sdp: 'v=0\r\nnonsense' });
+  client.onsignal = (from, data) =>
+    data.type === 'offer' && client.signal(from, { type: 'answer', sdp: 'v=0\r\nnonsense' });
   const peer = linkup.createPeer('caller', { brokerUrl: good.url, timeouts });
-  const error = await within(peer.connect('broken-answer').then(() => null, (error) => error), 10_000, 'the rejection');
+  const error = await within(
+    peer.connect('broken-answer').then(
+      () => null,
+      (error) => error,
+    ),
+    10_000,
+    'the rejection',
+  );
   assert.equal(error.code, 'ERR_PROTOCOL');
   assert.equal(error.peerId, 'broken-answer');
   await fails(good.url, ['ERR_PEER_NOT_FOUND']);
@@ -142,10 +168,25 @@ test('a remote that sends nonsense of every kind', async () => {
   peer.on('error', (error) => errors.push(error));
   peer.on('connection', () => assert.fail('nobody has connected'));
   await once(peer, 'register');
-  const raw = (signal) => client.socket.send(JSON.stringify({ message: { type: 'signal', from: 'hostile', to: 'target', signal } }));
-  for (const signal of ['', '{', 'null', '[]', '"x"', '{}', '{"sdp":1}', '{"type":"offer","sdp":"nonsense"}', '{"type":"answer","sdp":"v=0"}',
-    '{"candidate":{"candidate":"candidate:nonsense"}}', '{"candidate":1}', '{"type":"offer","sdp":"v=0\\r\\no=- 0 0 IN IP4 0\\r\\ns=-\\r\\nt=0 0\\r\\n"}',
-    '{"renegotiate":true}', '{"linkup":{"v":1,"session":"x","bye":{}}}', '{"linkup":1}', `{"type":"offer","sdp":"${'x'.repeat(50_000)}"}`,
+  const raw = (signal) =>
+    client.socket.send(JSON.stringify({ message: { type: 'signal', from: 'hostile', to: 'target', signal } }));
+  for (const signal of [
+    '',
+    '{',
+    'null',
+    '[]',
+    '"x"',
+    '{}',
+    '{"sdp":1}',
+    '{"type":"offer","sdp":"nonsense"}',
+    '{"type":"answer","sdp":"v=0"}',
+    '{"candidate":{"candidate":"candidate:nonsense"}}',
+    '{"candidate":1}',
+    '{"type":"offer","sdp":"v=0\\r\\no=- 0 0 IN IP4 0\\r\\ns=-\\r\\nt=0 0\\r\\n"}',
+    '{"renegotiate":true}',
+    '{"linkup":{"v":1,"session":"x","bye":{}}}',
+    '{"linkup":1}',
+    `{"type":"offer","sdp":"${'x'.repeat(50_000)}"}`,
   ]) {
     raw(signal);
   }

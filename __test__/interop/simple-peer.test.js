@@ -88,7 +88,10 @@ for (const closer of ['linkup', 'simple-peer']) {
       simple.on('signal', (data) => client.signal(`l-${id}`, data));
       client.onsignal = (_, data) => simple.destroyed || simple.signal(data);
       const peer = linkup.createPeer(`l-${id}`, { brokerUrl: broker.url, simplePeer: { trickle } });
-      const [connection] = await Promise.all([within(peer.connect(`p-${id}`), 15_000, 'connect'), once(simple, 'connect')]);
+      const [connection] = await Promise.all([
+        within(peer.connect(`p-${id}`), 15_000, 'connect'),
+        once(simple, 'connect'),
+      ]);
       await converse(simple, connection, closer);
       await peer.close();
       client.socket.close();

@@ -35,7 +35,11 @@ test('linkup broker --port', () => check(node(['bin/linkup.js', 'broker', '--por
 test('linkup broker, PORT', () => check(node(['bin/linkup.js', 'broker'], { env: { PORT: '0' } })));
 
 test('linkup broker with wrong arguments', async () => {
-  for (const args of [['--prot', '1'], ['--port', 'x'], ['--port', '70000']]) {
+  for (const args of [
+    ['--prot', '1'],
+    ['--port', 'x'],
+    ['--port', '70000'],
+  ]) {
     const { code, output } = await node(['bin/linkup.js', 'broker', ...args]).exited;
     assert.equal(code, 2, output);
     assert.match(output, /--po|--prot/);

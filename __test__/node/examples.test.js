@@ -27,7 +27,10 @@ test('the specification’s example, verbatim but for the ids', async () => {
   const spec = fs.readFileSync(path.join(__dirname, 'specification-example.txt'), 'utf8');
   const body = (file) => fs.readFileSync(path.join(root, file), 'utf8').split('\n').slice(1).join('\n');
   const verbatim = (text, me, other) =>
-    text.replace("require('linkup')", "require('../..')").replace("createPeer('peer1')", `createPeer('${me}')`).replace(/'peer2', 'hi peer2!'/, `'${other}', 'hi ${other}!'`);
+    text
+      .replace("require('linkup')", "require('../..')")
+      .replace("createPeer('peer1')", `createPeer('${me}')`)
+      .replace(/'peer2', 'hi peer2!'/, `'${other}', 'hi ${other}!'`);
   assert.equal(body('examples/hello/peer1.js').trim(), verbatim(spec, 'peer1', 'peer2').trim());
   assert.equal(body('examples/hello/peer2.js').trim(), verbatim(spec, 'peer2', 'peer1').trim());
 

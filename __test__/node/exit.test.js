@@ -49,7 +49,9 @@ test('exits by itself within 100 ms of await peer.close()', async () => {
 });
 
 test('a peer that is unref’d does not keep the process', async () => {
-  const child = script(`linkup.createPeer('u' + process.pid, {brokerUrl: process.env.BROKER}).unref();`, { env: env() });
+  const child = script(`linkup.createPeer('u' + process.pid, {brokerUrl: process.env.BROKER}).unref();`, {
+    env: env(),
+  });
   assert.equal((await within(child.exited, 20_000, 'exit')).code, 0);
 });
 

@@ -69,7 +69,9 @@ class Child {
     const ended = this.exited.then(({ code, signal }) => {
       throw new Error(`ended with ${signal ?? code} before ${test}:\n${this.output}`);
     });
-    return within(Promise.race([found, ended]), ms, `line ${test}\n${this.output}`).finally(() => this.waiting.delete(check));
+    return within(Promise.race([found, ended]), ms, `line ${test}\n${this.output}`).finally(() =>
+      this.waiting.delete(check),
+    );
   }
 
   kill(signal = 'SIGKILL') {

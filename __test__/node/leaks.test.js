@@ -36,13 +36,18 @@ test('500 connect/close cycles', { skip: process.platform !== 'linux' && 'reads 
        }
        console.log(JSON.stringify(measured));
        await Promise.all([a.close(), b.close()]);
-     });`.replace(/^/, `require('node:v8').setFlagsFromString('--expose-gc'); global.gc = require('node:vm').runInNewContext('gc');\n`),
+     });`.replace(
+      /^/,
+      `require('node:v8').setFlagsFromString('--expose-gc'); global.gc = require('node:vm').runInNewContext('gc');\n`,
+    ),
     { env: { BROKER: broker.url } },
   );
   const { code, output } = await within(child.exited, 240_000, 'the cycles');
   assert.equal(code, 0, output);
   const measured = JSON.parse(output.split('\n').find((line) => line.startsWith('[')));
-  console.log(measured.map((m) => `${m.threads} threads, ${m.files} files, ${(m.rss / 2 ** 20).toFixed(1)} MiB`).join('\n'));
+  console.log(
+    measured.map((m) => `${m.threads} threads, ${m.files} files, ${(m.rss / 2 ** 20).toFixed(1)} MiB`).join('\n'),
+  );
   const [, first] = measured;
   const last = measured.at(-1);
   assert.ok(last.threads <= first.threads, 'threads grew');

@@ -47,7 +47,9 @@ test('100,000 messages each way between two processes: all there, in order', asy
   const start = performance.now();
   one.process.stdin.write('two\n');
   await Promise.all([one.line('all', 120_000), two.line('all', 120_000)]);
-  console.log(`${Math.round((2 * COUNT) / (performance.now() - start))} thousand messages a second, both ways together`);
+  console.log(
+    `${Math.round((2 * COUNT) / (performance.now() - start))} thousand messages a second, both ways together`,
+  );
   for (const child of [one, two]) {
     child.process.stdin.end();
     assert.equal((await child.exited).code, 0);

@@ -8,7 +8,7 @@ const { randomHex } = require('./random');
 const { dropSecret, takeSecret } = require('./secrets');
 const { LINKUP, failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
-const { sizeOf } = require('./transport');
+const { sizeOf } = require('./channel');
 
 const { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, OPEN, CLOSING, LEAVING } = STATES;
 

@@ -132,10 +132,8 @@ async fn run(stream: Stream, mut to_send: mpsc::Receiver<String>, received: &mps
         while let Some(frame) = reader.next().await {
             match frame? {
                 Message::Text(text) => {
-                    if received.send(BrokerInput::Text(text.as_str().to_owned())).await.is_err() {
-                        // Nobody listens any more, but the last frames may still be going out.
-                        continue;
-                    }
+                    // Where nobody listens any more, the last frames may still be going out.
+                    let _ = received.send(BrokerInput::Text(text.as_str().to_owned())).await;
                 }
                 Message::Close(Some(close)) => {
                     return Ok(format!("closed by the broker: {} {}", close.code, close.reason));

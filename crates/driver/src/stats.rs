@@ -18,10 +18,10 @@ pub(crate) async fn measure(pc: &dyn PeerConnection) -> Value {
         stats.insert("messagesSent".into(), json!(channel.messages_sent));
         stats.insert("messagesReceived".into(), json!(channel.messages_received));
     }
-    if let Some(pair) = report.candidate_pairs().find(|pair| pair.nominated) {
-        if pair.current_round_trip_time > 0.0 {
-            stats.insert("roundTripTime".into(), json!(pair.current_round_trip_time));
-        }
+    if let Some(pair) = report.candidate_pairs().find(|pair| pair.nominated)
+        && pair.current_round_trip_time > 0.0
+    {
+        stats.insert("roundTripTime".into(), json!(pair.current_round_trip_time));
     }
     // The report's own candidates have other names than the pair says.
     if let Some(pair) = selected_pair(pc).await {
