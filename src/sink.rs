@@ -22,7 +22,7 @@ pub struct PeerSink {
 
 /// An error as `js/errors.js` reads it.
 pub fn error_value(error: Option<&Error>) -> Value {
-    error.map_or(Value::Null, |error| Value::Text(json!({"code": error.code, "message": error.message}).to_string()))
+    error.map_or(Value::Null, |error| Value::Text(json!(error).to_string()))
 }
 
 impl Sink for PeerSink {

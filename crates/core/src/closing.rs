@@ -61,7 +61,7 @@ impl Peer {
             State::Open => {
                 // How a transport breaks says nothing to an application; that the remote broke the protocol does.
                 let code = if error.code == ErrorCode::Protocol { error.code } else { ErrorCode::ConnectionLost };
-                self.give_up(now, key, Error::new(code, error.message));
+                self.give_up(now, key, Error { code, ..error });
             }
             State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, ""))),
             State::Leaving { error } => {

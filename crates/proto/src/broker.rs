@@ -317,7 +317,7 @@ fn parse_error(value: Value) -> Option<Error> {
             let text = |name: &str| object.get(name).and_then(Value::as_str);
             let code = text("code").and_then(ErrorCode::parse).unwrap_or(ErrorCode::NotAuthorized);
             let message = text("message").map_or_else(|| Value::Object(object.clone()).to_string(), str::to_owned);
-            Some(Error { code, message })
+            Some(Error::new(code, message))
         }
         other => Some(Error::new(ErrorCode::NotAuthorized, other.to_string())),
     }

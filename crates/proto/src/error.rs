@@ -86,12 +86,22 @@ pub struct Error {
     pub code: ErrorCode,
     /// For a human.
     pub message: String,
+    /// Numbers and facts, where a code promises some: see `index.d.ts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<serde_json::Value>>,
 }
 
 impl Error {
     /// Makes an error.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), details: None }
+    }
+
+    /// The same error with facts for a program to read.
+    #[must_use]
+    pub fn with_details(mut self, details: serde_json::Value) -> Self {
+        self.details = Some(Box::new(details));
+        self
     }
 }
 

@@ -275,7 +275,7 @@ impl Negotiation<'_> {
             "Where the two are not in one network they need a STUN and a TURN server in iceServers."
         };
         let message = format!("no path between {ours} addresses here and {theirs} of the remote works. {advice}");
-        Error::new(ErrorCode::IceFailed, message)
+        Error::new(ErrorCode::IceFailed, message).with_details(serde_json::json!({"local": ours, "remote": theirs}))
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use linkup_proto::{Error, ErrorCode};
 use rtc::peer_connection::transport::RTCDtlsTransportState;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use webrtc::data_channel::DataChannel;
@@ -217,7 +218,8 @@ impl Session<'_> {
         }
         let (count, within) = (self.flow.undelivered(&*self.channel, &self.link).await, self.options.timeouts.close);
         let message = format!("the remote did not confirm the close within {within:?}: {count} messages may be lost");
-        End::Finished(Some(Error::new(ErrorCode::CloseTimeout, message)))
+        let error = Error::new(ErrorCode::CloseTimeout, message).with_details(json!({"unconfirmed": count}));
+        End::Finished(Some(error))
     }
 }
 
