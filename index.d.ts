@@ -140,6 +140,10 @@ export interface PeerOptions {
     /** Until the broker must have answered. Default: 10000. */
     broker?: number;
   };
+  /** In a page only: the class to use where there is no global one, as with react-native-webrtc. */
+  RTCPeerConnection?: new (
+    configuration?: any,
+  ) => any;
   /** How much of something there may be. */
   limits?: {
     /** Bytes of one message as JSON, both ways. Default: 64 MiB. */

@@ -1,4 +1,4 @@
-// `npm run build:page`: dist/linkup.js (the global `linkup`) and dist/linkup.mjs from js/page.mjs, with source maps. Fails
+// Called by `npm run build`: dist/linkup.js (the global `linkup`) and dist/linkup.mjs from js/page.mjs, with source maps. Fails
 // where they have become too large for a page.
 'use strict';
 

@@ -1,9 +1,9 @@
-// `npm run build`: the addon, and the broker's program under dist/.
+// `npm run build`: the addon, and under dist/ the library for pages and the broker's program.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { root, install, buildAddon } = require('./tools');
+const { root, run, install, buildAddon } = require('./tools');
 
 install();
 buildAddon();
@@ -13,3 +13,4 @@ fs.writeFileSync(
   "// Runs the linkup broker: node dist/broker/server [--port 5000]\nrequire('../../bin/broker').main(process.argv.slice(2));\n",
 );
 console.log('built: the addon, dist/broker/server.js');
+if (!run(process.execPath, [path.join(__dirname, 'build-page.js')])) process.exitCode = 1;

@@ -44,6 +44,7 @@ const steps = {
   'api tests': () => node('contract'),
   'process tests': () => node('node', { alone: true }),
   'interop tests': () => node('interop', { alone: true }),
+  'page tests': () => node('page', { alone: true }),
 };
 
 install();

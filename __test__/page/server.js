@@ -7,6 +7,7 @@ const http = require('node:http');
 const path = require('node:path');
 const esbuild = require('esbuild');
 const { createBroker } = require('../../index.js');
+const { buildPage } = require('../../scripts/build-page');
 
 const root = path.join(__dirname, '../..');
 
@@ -32,6 +33,7 @@ async function bundle(file) {
 
 /** Starts it; `broker` is the one that the pages' peers use. */
 async function serve() {
+  await buildPage();
   const brokers = new Map();
   const begin = async (port) => createBroker({ port, host: 'localhost' }).ready;
   const broker = await begin(0);

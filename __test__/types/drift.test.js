@@ -9,6 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const linkup = require('../../index.js');
+const { ownOptions } = require('../../js/engine-page');
 const { NAMES, readOptions } = require('../../js/options');
 
 const root = path.join(__dirname, '../..');
@@ -46,7 +47,7 @@ const SAME = {
   'keyof linkup.ConnectionEvents': events(CONNECTION, 'peer-core.js', 'roster.js', 'link.js'),
   'keyof linkup.BrokerEvents': events(/\bthis\.emit\('(\w+)'/g, 'broker-native.js'),
   // What is refused as coming later has no type yet.
-  'keyof linkup.PeerOptions': NAMES.filter((name) => name !== 'identity'),
+  'keyof linkup.PeerOptions': [...NAMES.filter((name) => name !== 'identity'), ...ownOptions],
   "keyof NonNullable<linkup.PeerOptions['timeouts']>": Object.keys(settings.timeouts),
   "keyof NonNullable<linkup.PeerOptions['limits']>": Object.keys(settings.limits),
 };

@@ -122,14 +122,17 @@ class Signaling extends Attempts {
     if (link === undefined) return;
     const what = FAREWELLS[code] ?? 'ended the connection';
     const error = failure(code, `${JSON.stringify(from)} ${what}${reason && ': '}${reason}`);
+    const orderly = code === 'ERR_CONNECTION_CLOSED';
     const unwilling = ['ERR_ABORTED', 'ERR_CONNECTION_CLOSED', 'ERR_CONNECT_TIMEOUT'].includes(code);
     if (link.state === ANSWERING && link.wanted && unwilling) {
       // The remote does not want its own call any more. That says nothing about ours.
       this.callAgain(link);
-    } else if (link.state === OPEN) this.part(link, code === 'ERR_CONNECTION_CLOSED' ? null : error, LEAVE_AFTER);
+    } else if (link.state === OPEN) this.part(link, orderly ? null : error, LEAVE_AFTER);
     // Both close: our own flush says how it ended.
     else if (link.state === CLOSING && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code)) return;
-    else if (link.state === LEAVING) link.farewell = link.cut ? error : link.farewell;
+    else if (link.state === LEAVING && !link.cut) return;
+    // The transport is gone already, and this says why.
+    else if (link.state === LEAVING) this.end(link, orderly ? null : error);
     else this.end(link, error);
   }
 }
