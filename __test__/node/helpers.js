@@ -82,14 +82,21 @@ class Child {
 
 /**
  * A network with nothing but loopback, where port 5000 is free whatever else runs on this machine: a network
- * namespace where we may make one, otherwise the machine's own loopback.
+ * namespace where we may make one, otherwise the machine's own loopback. `interfaces` adds some: name to addresses.
  */
-function loopback() {
+function loopback(interfaces = {}) {
   const name = `linkup-${process.pid}-${++namespaces}`;
   const ip = (...args) => spawnSync('ip', args, { stdio: 'ignore' }).status === 0;
-  if (process.getuid?.() !== 0 || !ip('netns', 'add', name)) return { run: node, remove() {} };
+  if (process.getuid?.() !== 0 || !ip('netns', 'add', name)) return { own: false, run: node, remove() {} };
   ip('-n', name, 'link', 'set', 'lo', 'up');
+  for (const [device, addresses] of Object.entries(interfaces)) {
+    ip('-n', name, 'link', 'add', device, 'type', 'veth', 'peer', 'name', `${device}x`);
+    for (const address of addresses)
+      ip('-n', name, 'addr', 'add', address, 'dev', device, ...(address.includes(':') ? ['nodad'] : []));
+    for (const end of [device, `${device}x`]) ip('-n', name, 'link', 'set', end, 'up');
+  }
   return {
+    own: true,
     run: (args, options) => new Child('ip', ['netns', 'exec', name, process.execPath, ...args], options),
     remove: () => ip('netns', 'delete', name),
   };

@@ -119,6 +119,7 @@ for (const name of installed()) {
       assert.equal(connection.state, 'open');
       await session.send('Page.setWebLifecycleState', { state: 'active' });
       assert.deepEqual(await echo, ['while asleep']);
+      console.log(await page.evaluate(() => [events, peer.state]));
       assert.equal(await peer.find('sleeper'), true);
       assert.deepEqual(await page.evaluate(() => events), []);
       await peer.close();
