@@ -1,6 +1,8 @@
 // The broker as a program of Node.js: `linkup broker` and `node dist/broker/server`.
 'use strict';
 
+const fs = require('node:fs');
+const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const HELP = `Runs a linkup broker, which introduces peers to each other by their ids.
@@ -9,9 +11,15 @@ const HELP = `Runs a linkup broker, which introduces peers to each other by thei
 
   --port   the port to listen on; also PORT in the environment; 0 takes any free one
   --host   the address to listen on; also HOST in the environment; without it, every address of this machine
-  --files  a folder to serve over HTTP beside the broker
+  --files  a folder to serve over HTTP beside the broker; without it, the demo page
 
 Peers reach it with the option brokerUrl, for example 'ws://localhost:5000'. http://localhost:5000/healthz answers ok.`;
+
+/** The demo page, where it is built. */
+function demo() {
+  const dist = path.join(__dirname, '../dist');
+  return fs.existsSync(path.join(dist, 'index.html')) ? dist : undefined;
+}
 
 /** Runs the broker with the arguments of a command line until it is told to stop. */
 function main(args) {
@@ -43,10 +51,11 @@ function main(args) {
   }
   const { createBroker } = require('../index.js');
   const host = values.host ?? process.env.HOST;
+  const files = values.files ?? demo();
   const broker = createBroker({
     port: Number(port),
     ...(host ? { host } : {}),
-    ...(values.files ? { files: values.files } : {}),
+    ...(files ? { files } : {}),
   });
   broker.ready.then(
     () => console.log(`linkup broker listening on ${broker.url}`),

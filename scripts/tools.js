@@ -1,7 +1,7 @@
 // What the scripts share: run a command, install what is missing, build the addon.
 'use strict';
 
-const { spawnSync } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -63,4 +63,12 @@ function buildAddon() {
   ]);
 }
 
-module.exports = { root, run, must, has, install, buildAddon };
+/** Opens a URL in the default browser, where there is one. */
+function openInBrowser(url) {
+  const [command, ...args] = { darwin: ['open'], win32: ['cmd', '/c', 'start'] }[process.platform] ?? ['xdg-open'];
+  const child = spawn(command, [...args, url], { stdio: 'ignore', detached: true, windowsHide: true });
+  child.on('error', () => {});
+  child.unref();
+}
+
+module.exports = { root, run, must, has, install, buildAddon, openInBrowser };

@@ -92,12 +92,14 @@ for (const name of installed()) {
       const took = performance.now() - start;
       console.log(`${name}: a killed peer is noticed after ${(took / 1000).toFixed(1)} s`);
       assert.equal(code, 'ERR_CONNECTION_LOST');
-      // Counted from the last packet, which may be as old as an ICE check.
-      assert.ok(took < 10_500, `${took} ms`);
+      // Firefox itself says nothing before it has missed an answer, which takes it up to 11 s.
+      assert.ok(took < (name === 'firefox' ? 12_500 : 10_000), `${took} ms`);
       await page.close();
     });
 
-    test('a page that is put to sleep keeps its connections and its id', { skip: name !== 'chromium' }, async () => {
+    test('a page that is put to sleep keeps its connections, and has its id again at once', {
+      skip: name !== 'chromium',
+    }, async () => {
       const page = await browser.page(`${server.url}/`);
       await page.evaluate(async () => {
         globalThis.peer = linkup.createPeer('sleeper', { brokerUrl });
@@ -119,9 +121,11 @@ for (const name of installed()) {
       assert.equal(connection.state, 'open');
       await session.send('Page.setWebLifecycleState', { state: 'active' });
       assert.deepEqual(await echo, ['while asleep']);
-      console.log(await page.evaluate(() => [events, peer.state]));
-      assert.equal(await peer.find('sleeper'), true);
-      assert.deepEqual(await page.evaluate(() => events), []);
+      // Asleep it does not answer the broker's pings; awake it is back at once.
+      const start = performance.now();
+      while (!(await peer.find('sleeper'))) assert.ok(performance.now() - start < 2000, 'registered again');
+      assert.ok((await page.evaluate(() => events)).every((event) => !event.startsWith('close')));
+      assert.equal(connection.state, 'open');
       await peer.close();
       await page.close();
     });

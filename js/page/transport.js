@@ -9,6 +9,8 @@ const { failure } = require('./signal');
 const MAX_MESSAGE = 256 * 1024;
 /** What a browser says where the remote's description has no limit (RFC 8841, section 6.1). */
 const USUAL_MESSAGE = 64 * 1024;
+/** Of timeouts.idle, after the time that a browser needs to notice. */
+const REST_OF_IDLE = 0.4;
 /** For a bye to overtake, by way of the broker, the end of the transport. */
 const LINGER = 250;
 
@@ -158,16 +160,30 @@ class Transport {
     return pc;
   }
 
-  #changed({ iceConnectionState: ice, connectionState: whole }, idle) {
+  #changed(pc, idle) {
+    const { iceConnectionState: ice, connectionState: whole } = pc;
     const { open } = this.#channel;
     if (ice === 'failed' || (whole === 'failed' && !open)) {
       return this.#failed('ERR_ICE_FAILED', 'no pair of addresses works, or the one that did works no more');
     }
     clearTimeout(this.#silence);
-    // The browser has waited a while before it says that: together they stay within the time.
-    if (open && ice === 'disconnected') {
-      this.#silence = setTimeout(() => this.#failed('ERR_CONNECTION_LOST', 'the remote is silent'), idle / 2);
-    }
+    if (open && ice === 'disconnected') this.#doubt(pc, idle);
+  }
+
+  /** The browser has not heard the remote for a while, and it may come back. */
+  async #doubt(pc, idle) {
+    // Those that count what they ask ask all the time and say it after 5 s. Firefox asks every 5 s: that may be 10 s ago.
+    let often = false;
+    const look = (entry) => {
+      often ||= 'consentRequestsSent' in entry;
+    };
+    await pc.getStats().then(
+      (report) => report.forEach(look),
+      () => {},
+    );
+    if (this.#pc?.iceConnectionState !== 'disconnected') return;
+    const lost = () => this.#failed('ERR_CONNECTION_LOST', 'the remote is silent');
+    this.#silence = setTimeout(lost, often ? idle * REST_OF_IDLE : 0);
   }
 
   #allGathered(pc, timeout) {

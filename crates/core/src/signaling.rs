@@ -205,7 +205,7 @@ impl Peer {
                 self.io.timers.set(Timer::Link(key), now, LEAVE_AFTER);
             }
             // Both close: our own flush says how it ended.
-            State::Closing if code == ErrorCode::ConnectionClosed => {}
+            State::Closing if matches!(code, ErrorCode::ConnectionClosed | ErrorCode::PeerClosed) => {}
             State::Leaving { .. } => {}
             _ => self.end(now, key, Some(error), None),
         }

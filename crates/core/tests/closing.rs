@@ -45,6 +45,17 @@ fn a_close_delivers_first_and_says_goodbye_last() {
 }
 
 #[test]
+fn a_remote_that_closes_its_peer_meanwhile_does_not_spoil_a_close() {
+    let mut solo = solo(|_| {});
+    let (transport, session) = open(&mut solo, 1, "bob");
+    close(&mut solo, ONE, None);
+    solo.signal(&id("bob"), &bye(&session, "ERR_PEER_CLOSED", ""));
+    assert_eq!(closed(&solo, ONE), None, "whether all was delivered, our own flush says");
+    solo.transport(transport, finished(None));
+    assert_eq!(closed(&solo, ONE), Some(None));
+}
+
+#[test]
 fn what_could_not_be_delivered_is_told() {
     let error = Error::new(ErrorCode::CloseTimeout, "3 messages are unconfirmed");
     for input in [finished(Some(error.clone())), TransportInput::Failed { error: error.clone() }] {

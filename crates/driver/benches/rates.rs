@@ -1,6 +1,7 @@
-//! How fast it is. Prints, and asserts nothing: `cargo test --release -p linkup-driver --test rates -- --nocapture`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+//! How fast it is, in Rust alone: `cargo bench -p linkup-driver --bench rates`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs, dead_code)]
 
+#[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::sync::atomic::Ordering;
@@ -37,15 +38,14 @@ async fn flood(pair: &Pair, message: Message, count: usize) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rates() {
+#[tokio::main(worker_threads = 2)]
+async fn main() {
     let (_broker, url) = broker();
     let pair = pair(&url).await;
-    let scale = if cfg!(debug_assertions) { 1 } else { 10 };
     for _ in 0..2 {
-        flood(&pair, Message::Binary(Bytes::from(vec![1; 64 * 1024])), 1_000 * scale).await;
-        flood(&pair, text("x".repeat(100)), 50_000 * scale).await;
-        flood(&pair, text("x".repeat(10)), 50_000 * scale).await;
+        flood(&pair, Message::Binary(Bytes::from(vec![1; 64 * 1024])), 10_000).await;
+        flood(&pair, text("x".repeat(100)), 500_000).await;
+        flood(&pair, text("x".repeat(10)), 500_000).await;
     }
     let (ab, ba) = (pair.a.link(pair.ab), pair.b.link(pair.ba));
     let mut trips = Vec::new();

@@ -1,0 +1,641 @@
+// The demo: chat and files with anybody whose id you know. All that it knows of linkup is its public API.
+// What others send is only ever set as text.
+
+const { createPeer } = globalThis.linkup;
+
+/** Bytes of a file in one message: as base64 less than the 64 KiB that every WebRTC library takes. */
+const PIECE = 45 * 1024;
+/** A receiver holds a file in memory until it is saved. */
+const MAX_FILE = 1024 ** 3;
+const MAX_ENTRIES = 500;
+const MAX_TEXT = 20_000;
+/** As long as a caller waits. */
+const ASK_MS = 15_000;
+
+const ADVICE = {
+  ERR_PEER_NOT_FOUND: 'Check the spelling. They have to be online, under exactly this id.',
+  ERR_DENIED: 'They do not want to talk now.',
+  ERR_CONNECT_SELF: 'This id is your own. Open your link in another tab, or on another device.',
+  ERR_CONNECT_TIMEOUT: 'They may be asleep, or about to decide. Try again.',
+  ERR_ICE_FAILED: 'No way between your networks: meet in one network, or use a TURN server (option iceServers).',
+  ERR_ID_TAKEN: 'Somebody else is online with this id: change yours. Until then this page goes on trying.',
+  ERR_BROKER_UNREACHABLE: 'Is the broker running (npm start)? This page goes on trying.',
+  ERR_NOT_AUTHORIZED: 'This broker lets only some register: see the option token.',
+  ERR_CONNECTION_LOST: 'Their program has ended, or the network between is broken. Connect again.',
+  ERR_CONNECTION_CLOSED: 'It is over. Connect again.',
+  ERR_CLOSE_TIMEOUT: 'The last messages may not have arrived.',
+  ERR_MESSAGE_TOO_LARGE: 'Send it as a file.',
+  ERR_BUFFER_FULL: 'They read more slowly than you send. Wait a little.',
+};
+
+const $ = (id) => document.getElementById(id);
+
+/** An element; strings among the children are text. */
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+const wide = matchMedia('(min-width: 45.01rem)');
+const talks = new Map();
+let peer;
+let active;
+/** Whom to call as soon as we are registered. */
+let wanted = idOfLink();
+
+// You
+
+function randomId() {
+  const names = ['otter', 'heron', 'lynx', 'robin', 'seal', 'wren', 'ibex', 'finch', 'mole', 'newt', 'toad', 'carp'];
+  return `${names[Math.floor(Math.random() * names.length)]}-${10 + Math.floor(Math.random() * 90)}`;
+}
+
+function remembered() {
+  try {
+    return sessionStorage.getItem('linkup-demo-id');
+  } catch {
+    return null;
+  }
+}
+
+function idOfLink() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
+const linkTo = (id) => `${location.href.split('#')[0]}#${encodeURIComponent(id)}`;
+
+/** Goes online as `id`, in place of whom we were. `chosen`: not by chance. */
+function start(id, chosen) {
+  // Served from anywhere, the page's broker is the one that served it.
+  const brokerUrl = /^http/.test(location.protocol) ? location.origin.replace('http', 'ws') : undefined;
+  const mine = createPeer(id, { ...(brokerUrl && { brokerUrl }), accept: ({ from }) => allow(from) });
+  const old = peer;
+  peer = mine;
+  for (const talk of [...talks.values()]) talk.forget();
+  $('requests').replaceChildren();
+  old?.close().catch(() => {});
+  $('id').value = id;
+  $('second').href = linkTo(id);
+  try {
+    sessionStorage.setItem('linkup-demo-id', id);
+  } catch {
+    // Not remembered, then.
+  }
+  showState('connecting', 'Connecting…');
+
+  const on = (name, listener) => mine.on(name, (event) => peer === mine && listener(event));
+  on('register', () => {
+    showState('registered', `Online as ${id}`);
+    settled('ERR_BROKER_UNREACHABLE', 'ERR_ID_TAKEN', 'ERR_NOT_AUTHORIZED');
+    if (wanted) call(wanted);
+    wanted = '';
+  });
+  on('offline', ({ reason }) => showState('offline', `Offline, trying again: ${reason}`));
+  on('connection', (connection) => talkWith(connection.id).open(connection, false));
+  on('error', (error) => {
+    // A tab that was duplicated has its twin's id.
+    if (error.code === 'ERR_ID_TAKEN' && !chosen) start(randomId());
+    else complain(error);
+  });
+}
+
+function showState(state, text) {
+  $('state').dataset.state = state;
+  $('state').textContent = text;
+}
+
+/** Whether `from` may connect. */
+function allow(from) {
+  if (!$('ask').checked) return true;
+  return new Promise((resolve) => {
+    const answer = (text, verdict) =>
+      make('button', {
+        type: 'button',
+        textContent: text,
+        onclick: () => decide(verdict),
+        ariaLabel: `${text} ${from}`,
+      });
+    const item = make('li', {}, make('b', { textContent: `${from} wants to connect` }));
+    item.append(make('div', { className: 'row' }, answer('Accept', true), answer('Deny', 'not now')));
+    const timer = setTimeout(() => decide('no answer'), ASK_MS);
+    function decide(verdict) {
+      clearTimeout(timer);
+      item.remove();
+      resolve(verdict);
+    }
+    $('requests').append(item);
+    say(`${from} wants to connect`);
+    if (!wide.matches && active) complain({ message: `${from} wants to connect: go back to decide.` });
+  });
+}
+
+// What went wrong, and what is new
+
+function complain(error) {
+  const close = make('button', { type: 'button', textContent: 'Dismiss', onclick: () => settled() });
+  const about = make('p', {}, make('strong', { textContent: `${sentence(error.message)} ` }));
+  if (error.code) about.append(make('code', { textContent: error.code }));
+  about.append(make('br'), ADVICE[error.code] ?? '');
+  $('notice').dataset.code = error.code ?? '';
+  $('notice').replaceChildren(about, close);
+}
+
+/** The notice has done its work, if it is about one of these. */
+function settled(...codes) {
+  const { dataset } = $('notice');
+  if (codes.length > 0 && !codes.includes(dataset.code)) return;
+  const focused = $('notice').contains(document.activeElement);
+  $('notice').replaceChildren();
+  if (focused) $(active ? 'text' : 'other').focus();
+}
+
+/** For those who do not see it. */
+function say(text) {
+  $('said').textContent = text;
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.');
+
+// Conversations
+
+class Talk {
+  connection;
+  state = 'connecting';
+  unread = 0;
+  outgoing = new Map();
+  incoming = new Map();
+  /** Files go one after the other. */
+  queue = Promise.resolve();
+  last;
+
+  constructor(id) {
+    this.id = id;
+    this.log = make('div', { className: 'log', tabIndex: 0, hidden: true, role: 'log' });
+    this.log.ariaLabel = `Messages with ${id}`;
+    this.label = make('span', { className: 'state' });
+    this.badge = make('span', { className: 'badge' });
+    const name = make('b', { textContent: id });
+    this.button = make('button', { type: 'button', onclick: () => this.show(true) }, name, this.badge, this.label);
+    this.item = make('li', {}, this.button);
+    $('talks').append(this.item);
+    $('logs').append(this.log);
+    this.update('connecting');
+  }
+
+  update(state = this.connection?.state ?? this.state) {
+    this.state = state;
+    for (const label of active === this ? [this.label, $('talk-state')] : [this.label]) {
+      label.dataset.state = state;
+      label.textContent = state;
+    }
+    this.badge.replaceChildren();
+    if (this.unread) this.badge.append(`${this.unread}`, make('span', { className: 'sr', textContent: ' new' }));
+    $('none').hidden = talks.size > 0;
+    let unread = 0;
+    for (const talk of talks.values()) unread += talk.unread;
+    document.title = unread ? `(${unread}) linkup demo` : 'linkup demo';
+    if (active !== this) return;
+    const open = state === 'open' || state === 'reconnecting';
+    const over = state === 'closed';
+    $('say').classList.toggle('off', !open);
+    $('stats').hidden = !open;
+    $('end').textContent = over ? 'Connect again' : 'Disconnect';
+    $('end').disabled = state === 'closing' || state === 'connecting';
+    $('forget').hidden = !over;
+  }
+
+  /** `asked`: it is what the user waits for. */
+  open(connection, asked) {
+    if (this.connection !== connection) {
+      this.connection = connection;
+      this.last = undefined;
+      const on = (name, listener) => connection.on(name, (event) => this.connection === connection && listener(event));
+      on('message', (message) => this.hear(message));
+      on('error', complain);
+      on('close', (event) => this.ended(event));
+      for (const name of ['reconnecting', 'reconnected']) on(name, () => this.update());
+      this.note(asked ? 'You are connected.' : `${this.id} has connected to you.`);
+    }
+    this.update();
+    // Nobody is taken away from what they are doing.
+    const idle = document.activeElement === document.body || document.activeElement === null;
+    if (asked || (!active && (wide.matches || idle))) this.show(asked);
+    else if (active !== this) say(`${this.id} has connected to you`);
+  }
+
+  ended({ code, reason }) {
+    for (const transfer of [...this.outgoing.values(), ...this.incoming.values()])
+      transfer.end('Stopped: disconnected');
+    const focused = $('say').contains(document.activeElement);
+    this.update('closed');
+    this.note(code ? `${sentence(reason)} ${code}\n${ADVICE[code] ?? ''}` : 'Disconnected.');
+    if (active === this && focused) $('end').focus();
+  }
+
+  show(focus) {
+    const before = active;
+    active = this;
+    if (before && before !== this) before.leave();
+    document.body.dataset.view = 'talk';
+    this.unread = 0;
+    this.last = undefined;
+    this.log.hidden = false;
+    this.button.ariaCurrent = 'true';
+    $('welcome').hidden = true;
+    $('talk').hidden = false;
+    $('name').textContent = this.id;
+    for (const name of ['path', 'trip', 'up', 'down']) $(name).textContent = '–';
+    this.update();
+    this.log.scrollTop = this.log.scrollHeight;
+    // On a phone, the message's field would bring the keyboard up.
+    if (focus) $(!wide.matches ? 'name' : this.state === 'closed' ? 'end' : 'text').focus();
+    measure();
+  }
+
+  leave() {
+    this.log.hidden = true;
+    this.button.ariaCurrent = null;
+  }
+
+  forget() {
+    talks.delete(this.id);
+    if (this.connection) this.ended({ code: null });
+    this.connection = undefined;
+    for (const transfer of this.incoming.values()) transfer.revoke();
+    this.item.remove();
+    this.log.remove();
+    if (active === this) {
+      active = undefined;
+      $('talk').hidden = true;
+      $('welcome').hidden = false;
+      home();
+    }
+    this.update('closed');
+  }
+
+  append(entry) {
+    const { log } = this;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    log.append(entry);
+    while (log.childElementCount > MAX_ENTRIES) log.firstElementChild.remove();
+    if (atEnd || entry.classList.contains('mine')) log.scrollTop = log.scrollHeight;
+  }
+
+  note(text) {
+    this.append(make('p', { className: 'entry note', textContent: text }));
+  }
+
+  entry(mine, ...content) {
+    const who = make('span', { className: 'sr', textContent: mine ? 'You: ' : `${this.id}: ` });
+    this.append(make('div', { className: mine ? 'entry mine' : 'entry' }, who, ...content));
+    if (mine || (active === this && (wide.matches || document.body.dataset.view === 'talk') && !document.hidden))
+      return;
+    this.unread++;
+    this.update();
+    if (active !== this) say(`${this.id}: ${this.unread} new`);
+  }
+
+  text(mine, text) {
+    const time = new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    const shown = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
+    this.entry(mine, shown, make('time', { textContent: time }));
+  }
+
+  hear(message) {
+    if (typeof message === 'string') this.text(false, message);
+    else if (typeof message?.file?.id === 'string') this.hearFile(message.file);
+    else this.text(false, JSON.stringify(message));
+  }
+
+  async send(text) {
+    this.text(true, text);
+    await this.connection.send(text).catch(complain);
+  }
+
+  // Files: {id, name, size}, then pieces {id, data}, as base64. Either side may say {id, cancel}; a receiver that has it
+  // all says {id, done}.
+
+  hearFile({ id, name, size, data, cancel, done }) {
+    if (cancel) {
+      this.outgoing.get(id)?.end(`Cancelled by ${this.id}`);
+      this.incoming.get(id)?.end(`Cancelled by ${this.id}`);
+    } else if (done) {
+      this.outgoing.get(id)?.end('Delivered');
+    } else if (typeof data === 'string') {
+      this.incoming.get(id)?.take(data);
+    } else if (typeof name === 'string' && Number.isSafeInteger(size) && size >= 0 && !this.incoming.has(id)) {
+      const busy = [...this.incoming.values()].some((transfer) => !transfer.over);
+      if (size > MAX_FILE || busy) this.tellFile({ id, cancel: true });
+      else this.incoming.set(id, new Incoming(this, id, name, size));
+    }
+  }
+
+  tellFile(file) {
+    return this.connection.send({ file });
+  }
+
+  sendFiles(files) {
+    if (this.connection?.state !== 'open') return;
+    for (const file of files) {
+      if (file.size > MAX_FILE) {
+        complain({ message: `${file.name} has ${bytes(file.size)}; this demo takes at most ${bytes(MAX_FILE)}.` });
+        continue;
+      }
+      const transfer = new Outgoing(this, Math.random().toString(36).slice(2), file.name, file.size);
+      this.outgoing.set(transfer.id, transfer);
+      this.queue = this.queue.then(() => transfer.run(file));
+    }
+  }
+}
+
+/** A file under way, as both sides see it. */
+class Transfer {
+  over = false;
+  at = 0;
+
+  constructor(talk, id, name, size, mine) {
+    Object.assign(this, { talk, id, name, size });
+    const what = `${mine ? 'Sending' : 'Receiving'} ${name}`;
+    // Not `off`, each percent would be read out.
+    this.detail = make('span', { ariaLive: 'off', textContent: mine ? `Waiting · ${bytes(size)}` : bytes(size) });
+    this.bar = make('progress', { max: size || 1, value: 0, ariaLabel: what });
+    this.stop = make('button', { type: 'button', textContent: 'Cancel', ariaLabel: `Cancel ${name}` });
+    this.stop.onclick = () => this.cancel();
+    this.box = make(
+      'div',
+      { className: 'transfer' },
+      make('b', { textContent: name }),
+      this.detail,
+      this.stop,
+      this.bar,
+    );
+    talk.entry(mine, this.box);
+  }
+
+  progress(at) {
+    this.at = at;
+    this.bar.value = at;
+    const text = `${Math.floor((100 * at) / (this.size || 1))}% of ${bytes(this.size)}`;
+    if (this.detail.textContent !== text) this.detail.textContent = text;
+  }
+
+  /** Over, for whatever reason. Whoever was at its button stays in the conversation. */
+  end(text) {
+    if (this.over) return;
+    this.over = true;
+    const focused = document.activeElement === this.stop;
+    this.detail.textContent = `${text} · ${bytes(this.size)}`;
+    this.bar.remove();
+    this.stop.remove();
+    if (focused) this.talk.log.focus();
+  }
+
+  cancel() {
+    this.end('Cancelled');
+    this.talk.tellFile({ id: this.id, cancel: true }).catch(() => {});
+  }
+}
+
+class Outgoing extends Transfer {
+  constructor(talk, id, name, size) {
+    super(talk, id, name, size, true);
+  }
+
+  async run(file) {
+    const { id, talk, name, size } = this;
+    if (this.over) return;
+    try {
+      await talk.tellFile({ id, name, size });
+      for (let at = 0; at < size && !this.over; at += PIECE) {
+        const piece = new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer());
+        if (this.over) return;
+        // Resolves when the other side reads on: never more is in memory than that.
+        await talk.tellFile({ id, data: btoa(String.fromCharCode(...piece)) });
+        if (!this.over) this.progress(at + piece.length);
+      }
+      if (!this.over) this.detail.textContent = `Sent · ${bytes(size)}`;
+    } catch (error) {
+      if (this.over) return;
+      this.cancel();
+      complain(error.code ? error : { message: `${name} cannot be read: ${error.message}` });
+    }
+  }
+}
+
+class Incoming extends Transfer {
+  #parts = [];
+  #url;
+
+  constructor(talk, id, name, size) {
+    super(talk, id, name, size, false);
+    if (size === 0) this.#finish();
+  }
+
+  take(data) {
+    if (this.over) return;
+    try {
+      this.#parts.push(Uint8Array.from(atob(data), (character) => character.charCodeAt(0)));
+    } catch {
+      return this.cancel();
+    }
+    const at = this.at + this.#parts.at(-1).length;
+    if (at > this.size) return this.cancel();
+    this.progress(at);
+    // A browser may keep a Blob on the disk.
+    if (this.#parts.length > 200) this.#parts = [new Blob(this.#parts)];
+    if (at === this.size) this.#finish();
+  }
+
+  end(text) {
+    super.end(text);
+    this.#parts = [];
+  }
+
+  #finish() {
+    // Never as what the sender calls it: opened, it would be a page of our origin.
+    this.#url = URL.createObjectURL(new Blob(this.#parts, { type: 'application/octet-stream' }));
+    this.end('Received');
+    const link = make('a', { className: 'button', href: this.#url, download: this.name, textContent: 'Download' });
+    link.ariaLabel = `Download ${this.name}`;
+    this.box.append(link);
+    this.talk.tellFile({ id: this.id, done: true }).catch(() => {});
+  }
+
+  revoke() {
+    URL.revokeObjectURL(this.#url);
+  }
+}
+
+function talkWith(id) {
+  if (!talks.has(id)) talks.set(id, new Talk(id));
+  const talk = talks.get(id);
+  talk.update();
+  return talk;
+}
+
+async function call(id) {
+  const caller = peer;
+  const fresh = !talks.has(id);
+  const talk = talkWith(id);
+  if (talk.connection?.state !== 'open') talk.update('connecting');
+  try {
+    const connection = await caller.connect(id);
+    if (caller !== peer) return;
+    if ($('notice').dataset.code) settled();
+    talkWith(id).open(connection, true);
+  } catch (error) {
+    if (caller !== peer) return;
+    if (fresh && !talk.connection) talk.forget();
+    else talk.update('closed');
+    complain(error);
+    if (!active) {
+      $('other').value = id;
+      $('other').select();
+    }
+  }
+}
+
+/** On a phone: back to the list. */
+function home() {
+  document.body.dataset.view = 'home';
+}
+
+// Numbers
+
+function bytes(count) {
+  const units = ['bytes', 'KB', 'MB', 'GB'];
+  const power = count < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(count) / 3));
+  const value = count / 1000 ** power;
+  return `${power === 0 ? Math.round(value) : value.toPrecision(3)} ${units[power]}`;
+}
+
+const rate = (count, ms) => (count > 0 ? `${bytes((count * 1000) / ms)}/s` : '0');
+
+async function measure() {
+  const talk = active;
+  if (document.hidden || talk?.connection?.state !== 'open') return;
+  const { connection } = talk;
+  const stats = await connection.stats().catch(() => undefined);
+  if (stats === undefined || active !== talk || talk.connection !== connection) return;
+  const { path, roundTripTime: trip, bytesSent = 0, bytesReceived = 0, localCandidate } = stats;
+  const now = performance.now();
+  const protocol = localCandidate?.protocol;
+  $('path').textContent = [path ?? connection.path, protocol].filter(Boolean).join(', ');
+  $('trip').textContent = trip === undefined ? '–' : `${(trip * 1000).toFixed(trip < 0.01 ? 1 : 0)} ms`;
+  const { last } = talk;
+  // Sooner, the rate would be chance.
+  if (last && now - last.now < 500) return;
+  if (last) {
+    $('up').textContent = rate(bytesSent - last.bytesSent, now - last.now);
+    $('down').textContent = rate(bytesReceived - last.bytesReceived, now - last.now);
+  }
+  talk.last = { now, bytesSent, bytesReceived };
+}
+
+// What the user does
+
+function onSubmit(form, act) {
+  $(form).addEventListener('submit', (event) => {
+    event.preventDefault();
+    act();
+  });
+}
+
+onSubmit('me', () => {
+  const id = $('id').value.trim();
+  if (id === '' || id === peer?.id) return;
+  try {
+    start(id, true);
+  } catch (error) {
+    complain(error);
+  }
+});
+
+onSubmit('call', () => call($('other').value.trim()));
+
+onSubmit('say', () => {
+  const text = $('text').value;
+  if (text === '' || !active) return;
+  $('text').value = '';
+  active.send(text);
+});
+
+$('copy').onclick = async () => {
+  const link = linkTo(peer.id);
+  try {
+    await navigator.clipboard.writeText(link);
+    $('copy').textContent = 'Copied';
+    say('Your link is copied');
+    setTimeout(() => {
+      $('copy').textContent = 'Copy my link';
+    }, 2000);
+  } catch {
+    // Only pages of https and localhost may.
+    complain({ message: `Copy it by hand: ${link}` });
+  }
+};
+
+$('echo').onclick = () => call('echo');
+
+$('back').onclick = () => {
+  const { button } = active;
+  home();
+  button.focus();
+};
+
+$('end').onclick = () => {
+  const { id, state } = active;
+  if (state === 'closed') return call(id);
+  active.update('closing');
+  peer.disconnect(id).catch(complain);
+};
+
+$('forget').onclick = () => {
+  active.forget();
+  $('other').focus();
+};
+
+$('files').onchange = ({ target }) => {
+  active?.sendFiles([...target.files]);
+  target.value = '';
+};
+
+$('text').addEventListener('paste', (event) => {
+  const { files } = event.clipboardData;
+  if (files.length === 0) return;
+  event.preventDefault();
+  active?.sendFiles([...files]);
+});
+
+// A file that is dropped beside the conversation must not replace the page.
+for (const name of ['dragover', 'dragleave', 'drop']) {
+  addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    const inside = $('talk').contains(event.target);
+    $('talk').classList.toggle('over', inside && name === 'dragover');
+    if (inside && name === 'drop') active?.sendFiles([...event.dataTransfer.files]);
+  });
+}
+
+addEventListener('hashchange', () => {
+  const id = idOfLink();
+  if (id) call(id);
+});
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden || !active) return;
+  active.unread = 0;
+  active.update();
+  measure();
+});
+
+setInterval(measure, 1000);
+
+const known = remembered();
+start(known ?? randomId(), known !== null && !/^[a-z]+-\d\d$/.test(known));
