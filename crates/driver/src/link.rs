@@ -26,6 +26,8 @@ pub(crate) struct Wire {
     pub(crate) max_message: AtomicUsize,
     /// Handed to SCTP, not yet acknowledged by the remote's.
     pub(crate) unacknowledged: AtomicUsize,
+    /// Messages may be lost or overtake each other, so that nothing counts them.
+    pub(crate) unreliable: AtomicBool,
     pub(crate) pc: OnceLock<Arc<dyn PeerConnection>>,
 }
 
@@ -121,7 +123,8 @@ impl Link {
     /// [`SendError`]; the message was not taken then.
     pub fn send(&self, message: Message) -> Result<Sent, SendError> {
         let length = message.len();
-        let limit = self.max_message();
+        // Between linkup peers a byte before it says that it is a message.
+        let limit = self.max_message().saturating_sub(usize::from(matches!(message, Message::Binary(_))));
         if length > limit {
             return Err(SendError::TooLarge { limit });
         }

@@ -120,6 +120,13 @@ impl Default for ChannelOptions {
     }
 }
 
+impl ChannelOptions {
+    /// Whether every message arrives, in order: then there can be frames that count them.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.ordered && self.max_retransmits.is_none() && self.max_packet_life_time.is_none()
+    }
+}
+
 /// How much a Peer takes and keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -146,7 +146,8 @@ async fn a_negotiated_and_an_unreliable_channel_work() {
     let (_broker, url) = broker();
     let negotiated = ChannelOptions { negotiated: Some(5), ..ChannelOptions::default() };
     let unreliable = ChannelOptions { ordered: false, max_retransmits: Some(0), ..ChannelOptions::default() };
-    for channel in [negotiated, unreliable] {
+    let ordered = ChannelOptions { max_retransmits: Some(9), ..ChannelOptions::default() };
+    for channel in [negotiated, unreliable, ordered] {
         let (mut a, mut b) = (options(&url, "a"), options(&url, "b"));
         a.channel = channel.clone();
         b.channel = channel;
@@ -155,6 +156,10 @@ async fn a_negotiated_and_an_unreliable_channel_work() {
         pair.b.link(pair.ba).send(text("back")).unwrap();
         pair.b.received(1).await;
         pair.a.received(1).await;
+        // Long enough for what linkup itself has to say on the channel: none of it is a message.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(pair.a.take_messages(), [text("back")]);
+        assert_eq!(pair.b.take_messages(), [text("there")]);
         pair.a.peer.close(pair.ab, None);
         assert_eq!(pair.a.closed().await, None);
         assert_eq!(pair.b.closed().await, None);

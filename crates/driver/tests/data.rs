@@ -64,6 +64,33 @@ async fn large_messages_arrive_in_both_directions_at_once() {
     }
 }
 
+/// Sizes that fill SCTP's buffer to the last byte, with the confirmations of the other direction in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_sctp_takes_no_message_for_nothing() {
+    let (_broker, url) = broker();
+    let pair = pair(&url).await;
+    let (ab, ba) = (pair.a.link(pair.ab), pair.b.link(pair.ba));
+    for size in [64 * 1024, 64 * 1024 - 1, 4096, 1000] {
+        let count = (32 << 20) / size;
+        let before = pair.a.ear.count.load(Ordering::SeqCst);
+        let body = Message::Binary(Bytes::from(vec![1; size]));
+        let there = async {
+            for _ in 0..count {
+                pair.a.send(&ab, body.clone()).await;
+            }
+        };
+        let back = async {
+            for _ in 0..count {
+                pair.b.send(&ba, body.clone()).await;
+            }
+        };
+        tokio::join!(there, back);
+        pair.a.received(before + count).await;
+        pair.b.received(before + count).await;
+        assert!(pair.a.take_messages().into_iter().chain(pair.b.take_messages()).all(|message| message == body));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_message_arrives_and_a_larger_one_is_refused() {
     let (_broker, url) = broker();
@@ -71,9 +98,12 @@ async fn the_largest_message_arrives_and_a_larger_one_is_refused() {
     let link = pair.a.link(pair.ab);
     let limit = link.max_message();
     assert_eq!(link.send(text("x".repeat(limit + 1))), Err(SendError::TooLarge { limit }));
+    let binary = |length: usize| Message::Binary(Bytes::from(vec![7; length]));
+    assert_eq!(link.send(binary(limit)), Err(SendError::TooLarge { limit: limit - 1 }));
     link.send(text("x".repeat(limit))).unwrap();
-    pair.b.received(1).await;
-    assert_eq!(pair.b.take_messages(), [text("x".repeat(limit))]);
+    link.send(binary(limit - 1)).unwrap();
+    pair.b.received(2).await;
+    assert_eq!(pair.b.take_messages(), [text("x".repeat(limit)), binary(limit - 1)]);
 }
 
 /// 50 x 64 KiB and then `close()`, one way, the other way, and both ways at once.

@@ -25,6 +25,12 @@ use crate::runtime::Pulse;
 /// another packet comes, which may be seconds later.
 const SUSPICIOUS: u32 = 128;
 
+/// Messages that SCTP may have without an acknowledgement, where the remote confirms none; see [`MAX_UNCONFIRMED`].
+const MAX_FLIGHT: usize = 8 * 1024;
+
+/// How often a writer looks whether there is room under [`MAX_FLIGHT`].
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);
+
 /// How often an idle writer looks whether the rest has been acknowledged.
 const ACKNOWLEDGED: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(200);
 
@@ -158,8 +164,11 @@ impl Flow {
     }
 
     fn has_credit(&self) -> bool {
+        if !self.framed {
+            return self.flight.lock().unwrap_or_else(PoisonError::into_inner).lengths.len() < MAX_FLIGHT;
+        }
         let under_way = self.written.load(Ordering::SeqCst).saturating_sub(self.confirmed.load(Ordering::SeqCst));
-        !self.framed || under_way < MAX_UNCONFIRMED
+        under_way < MAX_UNCONFIRMED
     }
 
     fn handle_ack(&self, count: u64) -> Result<(), Error> {
@@ -173,12 +182,20 @@ impl Flow {
     }
 }
 
-/// Sends messages and replies until it is dropped or the channel is gone.
-pub(super) async fn write(channel: Arc<dyn DataChannel>, link: Arc<Link>, flow: Arc<Flow>, wire: Arc<Wire>) {
+/// Sends messages and replies until it is dropped.
+///
+/// # Errors
+/// Where the channel takes nothing more; `Ok` where that is because it is closed, which the reader hears, too.
+pub(super) async fn write(
+    channel: Arc<dyn DataChannel>,
+    link: Arc<Link>,
+    flow: Arc<Flow>,
+    wire: Arc<Wire>,
+) -> Result<(), Error> {
     let mut writer = Writer { channel, link, flow, wire, outstanding: 0 };
-    if let Err(error) = writer.run().await {
-        // The reader hears the same from the channel, and says so.
-        tracing::debug!(%error, "nothing more can be sent");
+    match writer.run().await {
+        Ok(()) | Err(webrtc::error::Error::ErrDataChannelClosed) => Ok(()),
+        Err(error) => Err(Error::new(ErrorCode::ConnectionLost, format!("nothing more can be sent: {error}"))),
     }
 }
 
@@ -198,7 +215,7 @@ impl Writer {
         let mut pause = *ACKNOWLEDGED.start();
         loop {
             while let Some(frame) = self.flow.next_reply() {
-                self.channel.send(BytesMut::from(&frame.encode()[..])).await?;
+                self.say(frame).await?;
                 if frame == Frame::FinAck {
                     self.flow.reached(&self.flow.confirmed_fin);
                 }
@@ -208,8 +225,11 @@ impl Writer {
                     if let Some(message) = batch.pop_front() {
                         self.send(message).await?;
                     }
-                } else {
+                } else if self.flow.framed {
                     self.flow.changed.notified().await;
+                } else {
+                    tokio::time::sleep(LOOK_FOR_ROOM).await;
+                    self.look().await?;
                 }
                 continue;
             }
@@ -219,7 +239,7 @@ impl Writer {
             }
             if closed && !said {
                 if self.flow.framed {
-                    self.channel.send(BytesMut::from(&Frame::Fin.encode()[..])).await?;
+                    self.say(Frame::Fin).await?;
                 }
                 said = true;
                 self.flow.reached(&self.flow.said_all);
@@ -245,12 +265,20 @@ impl Writer {
         Ok(())
     }
 
+    async fn say(&mut self, frame: Frame<'_>) -> webrtc::error::Result<()> {
+        let bytes = BytesMut::from(&frame.encode()[..]);
+        self.outstanding += bytes.len();
+        self.channel.send(bytes).await
+    }
+
     async fn send(&mut self, message: Message) -> webrtc::error::Result<()> {
         let length = message.len();
+        let on_the_wire = length + usize::from(self.flow.framed && matches!(message, Message::Binary(_)));
         // Counted first: the remote may confirm it before this task runs again.
-        self.flow.launched(length);
-        if self.outstanding + length <= SEND_LIMIT {
-            self.outstanding += length;
+        self.flow.launched(on_the_wire);
+        // `try_send` throws away what it does not take: `outstanding` must never be less than what SCTP counts.
+        if self.outstanding + on_the_wire <= SEND_LIMIT {
+            self.outstanding += on_the_wire;
             match message {
                 Message::Text(text) => self.channel.try_send_text(&text).await?,
                 Message::Binary(bytes) => self.channel.try_send(self.binary(bytes)).await?,

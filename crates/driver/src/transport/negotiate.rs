@@ -81,12 +81,15 @@ fn broken(what: &str, error: impl std::fmt::Display) -> End {
 impl Negotiation<'_> {
     async fn describe(&mut self, role: Role) -> Step<()> {
         let pc = Arc::clone(&self.built.pc);
+        let calls = matches!(role, Role::Caller);
         let description = match role {
             Role::Caller => {
+                self.wire.unreliable.store(!self.options.channel.is_reliable(), Ordering::Relaxed);
                 self.create_channel(&*pc).await?;
                 pc.create_offer(None).await.map_err(internal)?
             }
             Role::Called { sdp } => {
+                self.wire.unreliable.store(!sdp::is_reliable(&sdp), Ordering::Relaxed);
                 let offer = RTCSessionDescription::offer(sdp::limit_candidates(sdp));
                 self.set_remote(&*pc, offer).await?;
                 // A channel that nobody announces is made on both sides.
@@ -102,6 +105,7 @@ impl Negotiation<'_> {
         let sdp = pc.local_description().await.unwrap_or(description).sdp;
         let late: Vec<_> = self.local.extract_if(.., |candidate| !sdp.contains(value(&candidate.candidate))).collect();
         self.local = Vec::new();
+        let sdp = if calls && !self.options.channel.is_reliable() { sdp::unreliable(sdp) } else { sdp };
         self.reports.send(TransportInput::Description { sdp });
         for candidate in late {
             self.report_candidate(candidate);

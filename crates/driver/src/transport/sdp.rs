@@ -2,6 +2,10 @@
 
 use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
 
+/// Says in an offer that messages may be lost or overtake each other. A browser sees that in the channel;
+/// webrtc-rs tells the called side nothing of it.
+const UNRELIABLE: &str = "a=x-linkup-unreliable";
+
 /// What a description without `a=max-message-size` takes (RFC 8841, section 6.1).
 const DEFAULT_MAX_MESSAGE: usize = 65536;
 
@@ -17,6 +21,16 @@ pub(super) fn max_message(sdp: &str) -> usize {
         Some(size) => MAX_FRAME_BYTES.min(size),
         None => DEFAULT_MAX_MESSAGE,
     }
+}
+
+/// Whether the offer is for a channel that loses no message.
+pub(super) fn is_reliable(offer: &str) -> bool {
+    !offer.lines().any(|line| line.trim_end() == UNRELIABLE)
+}
+
+/// The offer for a channel that may lose messages.
+pub(super) fn unreliable(offer: String) -> String {
+    offer + UNRELIABLE + "\r\n"
 }
 
 /// The name of the media section that candidates belong to.
@@ -55,6 +69,12 @@ mod tests {
         assert_eq!(max_message("a=max-message-size:1200\n"), 1200);
         assert_eq!(max_message("v=0\r\n"), 65536);
         assert_eq!(max_message("a=max-message-size:many\r\n"), 65536);
+    }
+
+    #[test]
+    fn an_offer_says_what_its_channel_is() {
+        assert!(is_reliable("v=0\r\n"));
+        assert!(!is_reliable(&unreliable("v=0\r\n".to_owned())));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linkup_proto::{Error, ErrorCode};
@@ -69,7 +70,7 @@ pub(super) async fn run(
     link: Arc<Link>,
     wire: &Arc<Wire>,
 ) -> End {
-    let flow = Arc::new(Flow::new(link.is_linkup() && is_reliable(&*channel).await));
+    let flow = Arc::new(Flow::new(link.is_linkup() && !wire.unreliable.load(Ordering::Relaxed)));
     let (reader_link, writer_link) = (Arc::clone(&link), Arc::clone(&link));
     let pulse = Arc::clone(&built.pulse);
     let (marks, marked) = mpsc::unbounded_channel();
@@ -86,17 +87,9 @@ pub(super) async fn run(
         asked: false,
         deadline: None,
     };
-    let end = session.run(orders, reader, marked).await;
-    drop(writer);
+    let end = session.run(orders, reader, writer, marked).await;
     link.close();
     end
-}
-
-/// Whether everything arrives, in order. The caller decides that for both sides.
-async fn is_reliable(channel: &dyn DataChannel) -> bool {
-    matches!(channel.ordered().await, Ok(true))
-        && matches!(channel.max_retransmits().await, Ok(None))
-        && matches!(channel.max_packet_life_time().await, Ok(None))
 }
 
 impl Session<'_> {
@@ -104,8 +97,10 @@ impl Session<'_> {
         mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
         mut reader: Owned<Result<(), Error>>,
+        mut writer: Owned<Result<(), Error>>,
         mut marked: mpsc::UnboundedReceiver<Mark>,
     ) -> End {
+        let mut writing = true;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -149,6 +144,11 @@ impl Session<'_> {
                         None => return lost("its task failed"),
                     }
                 }
+                written = writer.done(), if writing => match written {
+                    Some(Ok(())) => writing = false,
+                    Some(Err(error)) => return End::Failed(error),
+                    None => return lost("its task failed"),
+                },
                 () = until(self.deadline) => return self.too_late().await,
             }
             if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
