@@ -42,7 +42,7 @@ class Transport {
       if (!calls) await pc.setRemoteDescription({ type: 'offer', sdp: offer });
       await pc.setLocalDescription(await (calls ? pc.createOffer() : pc.createAnswer()));
       if (!options.trickle) await this.#allGathered(pc, options.iceCompleteTimeout);
-      if (this.#pc !== undefined) this.peer.described(this.link, announce(pc.localDescription.sdp, options));
+      if (this.#pc !== undefined) this.peer.described(this.link, announce(pc.localDescription.sdp, options, calls));
     } catch (error) {
       this.#failed(this.#pc === undefined || calls ? 'ERR_UNSUPPORTED' : 'ERR_PROTOCOL', error);
     }
@@ -199,10 +199,16 @@ class Transport {
   }
 }
 
-/** Says in our description how large messages may be: each browser announces its own bound. */
-function announce(sdp, { limits, trickle }) {
+/**
+ * Says in our description how large messages may be, as each browser announces its own bound, and where our channel may
+ * lose some, which a called Node.js peer does not see.
+ */
+function announce(sdp, { limits, trickle, channelConfig = {} }, calls) {
+  const { ordered = true, maxRetransmits, maxPacketLifeTime } = channelConfig;
+  const reliable = ordered && (maxRetransmits ?? maxPacketLifeTime) === undefined;
   const said = sdp.replace(/(a=max-message-size:)\d+/, `$1${Math.min(limits.messageBytes, MAX_MESSAGE)}`);
-  return trickle ? said : said.replace(/a=ice-options:trickle\r\n/, '');
+  const all = reliable || !calls ? said : `${said}a=x-linkup-unreliable\r\n`;
+  return trickle ? all : all.replace(/a=ice-options:trickle\r\n/, '');
 }
 
 module.exports = { Transport };
