@@ -55,3 +55,29 @@ test('500 connect/close cycles', { skip: process.platform !== 'linux' && 'reads 
   // 400 cycles: a leak of one connection each would be 40 MiB and more.
   assert.ok(last.rss - first.rss < 12 * 2 ** 20, `memory grew by ${(last.rss - first.rss) / 2 ** 20} MiB`);
 });
+
+test('threads do not grow with connections', { skip: process.platform !== 'linux' && 'reads /proc' }, async () => {
+  const child = script(
+    `const threads = () => require('node:fs').readdirSync('/proc/self/task').length;
+     const peerOf = (id) => linkup.createPeer(id + process.pid, {brokerUrl: process.env.BROKER});
+     const hub = peerOf('hub');
+     hub.once('register', async () => {
+       const counts = [];
+       const peers = [];
+       for (let n = 0; n < 60; n++) {
+         const peer = peerOf('p' + n + '-');
+         peers.push(peer);
+         await peer.send(hub.id, 'hello');
+         if (n % 20 === 9) counts.push(threads());
+       }
+       console.log(JSON.stringify(counts));
+       await Promise.all(peers.map((peer) => peer.close()));
+       await hub.close();
+     });`,
+    { env: { BROKER: broker.url } },
+  );
+  const { code, output } = await within(child.exited, 60_000, 'the connections');
+  assert.equal(code, 0, output);
+  const [first, ...more] = JSON.parse(output.split('\n').find((line) => line.startsWith('[')));
+  for (const count of more) assert.equal(count, first, output);
+});
