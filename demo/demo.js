@@ -1,62 +1,46 @@
-// The demo: chat and files with anybody whose id you know. All that it knows of linkup is its public API.
-// What others send is only ever set as text.
+// The demo: chat and files with anybody whose id you know, by linkup's public API. What others send is set as text only.
 
 const { createPeer } = globalThis.linkup;
 
-/** Bytes of a file in one message: as base64 less than the 64 KiB that every WebRTC library takes. */
+/** Bytes of a file in one message: in base64 below 64 KiB, which every WebRTC library takes. */
 const PIECE = 45 * 1024;
-/** A receiver holds a file in memory until it is saved. */
 const MAX_FILE = 1024 ** 3;
 const MAX_ENTRIES = 500;
-const MAX_TEXT = 20_000;
-/** As long as a caller waits. */
 const ASK_MS = 15_000;
 
 const ADVICE = {
   ERR_PEER_NOT_FOUND: 'Check the spelling. They have to be online, under exactly this id.',
   ERR_DENIED: 'They do not want to talk now.',
-  ERR_CONNECT_SELF: 'This id is your own. Open your link in another tab, or on another device.',
-  ERR_CONNECT_TIMEOUT: 'They may be asleep, or about to decide. Try again.',
-  ERR_ICE_FAILED: 'No way between your networks: meet in one network, or use a TURN server (option iceServers).',
-  ERR_ID_TAKEN: 'Somebody else is online with this id: change yours. Until then this page goes on trying.',
+  ERR_CONNECT_SELF: 'This id is yours: open your link in another tab or on another device.',
+  ERR_CONNECT_TIMEOUT: 'They may be asleep, or still deciding. Try again.',
+  ERR_ICE_FAILED: 'Meet in one network, or use a TURN server.',
+  ERR_ID_TAKEN: 'Somebody is online with this id: change yours, or wait.',
   ERR_BROKER_UNREACHABLE: 'Is the broker running (npm start)? This page goes on trying.',
-  ERR_NOT_AUTHORIZED: 'This broker lets only some register: see the option token.',
-  ERR_CONNECTION_LOST: 'Their program has ended, or the network between is broken. Connect again.',
-  ERR_CONNECTION_CLOSED: 'It is over. Connect again.',
-  ERR_CLOSE_TIMEOUT: 'The last messages may not have arrived.',
+  ERR_CONNECTION_LOST: 'Their program has ended, or the network is broken. Connect again.',
   ERR_MESSAGE_TOO_LARGE: 'Send it as a file.',
-  ERR_BUFFER_FULL: 'They read more slowly than you send. Wait a little.',
 };
 
 const $ = (id) => document.getElementById(id);
 
-/** An element; strings among the children are text. */
 function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
+const button = (textContent, onclick, ariaLabel = null) =>
+  make('button', { type: 'button', textContent, onclick, ariaLabel });
+
 const wide = matchMedia('(min-width: 45.01rem)');
 const talks = new Map();
 let peer;
 let active;
-/** Whom to call as soon as we are registered. */
+/** Whom to call when registered. */
 let wanted = idOfLink();
 
-// You
-
 function randomId() {
-  const names = ['otter', 'heron', 'lynx', 'robin', 'seal', 'wren', 'ibex', 'finch', 'mole', 'newt', 'toad', 'carp'];
+  const names = ['otter', 'heron', 'lynx', 'robin', 'seal'];
   return `${names[Math.floor(Math.random() * names.length)]}-${10 + Math.floor(Math.random() * 90)}`;
-}
-
-function remembered() {
-  try {
-    return sessionStorage.getItem('linkup-demo-id');
-  } catch {
-    return null;
-  }
 }
 
 function idOfLink() {
@@ -67,13 +51,22 @@ function idOfLink() {
   }
 }
 
+/** The tab's id before it was reloaded. */
+function remembered(id) {
+  try {
+    if (id) sessionStorage.setItem('linkup-demo-id', id);
+    return sessionStorage.getItem('linkup-demo-id');
+  } catch {
+    return null;
+  }
+}
+
 const linkTo = (id) => `${location.href.split('#')[0]}#${encodeURIComponent(id)}`;
 
-/** Goes online as `id`, in place of whom we were. `chosen`: not by chance. */
+/** Goes online as `id`. `chosen`: not by chance. */
 function start(id, chosen) {
-  // Served from anywhere, the page's broker is the one that served it.
-  const brokerUrl = /^http/.test(location.protocol) ? location.origin.replace('http', 'ws') : undefined;
-  const mine = createPeer(id, { ...(brokerUrl && { brokerUrl }), accept: ({ from }) => allow(from) });
+  const brokerUrl = location.origin.replace('http', 'ws');
+  const mine = createPeer(id, { brokerUrl, accept: ({ from }) => allow(from) });
   const old = peer;
   peer = mine;
   for (const talk of [...talks.values()]) talk.forget();
@@ -81,17 +74,13 @@ function start(id, chosen) {
   old?.close().catch(() => {});
   $('id').value = id;
   $('second').href = linkTo(id);
-  try {
-    sessionStorage.setItem('linkup-demo-id', id);
-  } catch {
-    // Not remembered, then.
-  }
+  remembered(id);
   showState('connecting', 'Connecting…');
 
   const on = (name, listener) => mine.on(name, (event) => peer === mine && listener(event));
   on('register', () => {
     showState('registered', `Online as ${id}`);
-    settled('ERR_BROKER_UNREACHABLE', 'ERR_ID_TAKEN', 'ERR_NOT_AUTHORIZED');
+    settled('ERR_BROKER_UNREACHABLE', 'ERR_ID_TAKEN');
     if (wanted) call(wanted);
     wanted = '';
   });
@@ -109,17 +98,10 @@ function showState(state, text) {
   $('state').textContent = text;
 }
 
-/** Whether `from` may connect. */
 function allow(from) {
   if (!$('ask').checked) return true;
   return new Promise((resolve) => {
-    const answer = (text, verdict) =>
-      make('button', {
-        type: 'button',
-        textContent: text,
-        onclick: () => decide(verdict),
-        ariaLabel: `${text} ${from}`,
-      });
+    const answer = (text, verdict) => button(text, () => decide(verdict), `${text} ${from}`);
     const item = make('li', {}, make('b', { textContent: `${from} wants to connect` }));
     item.append(make('div', { className: 'row' }, answer('Accept', true), answer('Deny', 'not now')));
     const timer = setTimeout(() => decide('no answer'), ASK_MS);
@@ -130,22 +112,21 @@ function allow(from) {
     }
     $('requests').append(item);
     say(`${from} wants to connect`);
-    if (!wide.matches && active) complain({ message: `${from} wants to connect: go back to decide.` });
   });
 }
 
-// What went wrong, and what is new
-
 function complain(error) {
-  const close = make('button', { type: 'button', textContent: 'Dismiss', onclick: () => settled() });
   const about = make('p', {}, make('strong', { textContent: `${sentence(error.message)} ` }));
   if (error.code) about.append(make('code', { textContent: error.code }));
   about.append(make('br'), ADVICE[error.code] ?? '');
   $('notice').dataset.code = error.code ?? '';
-  $('notice').replaceChildren(about, close);
+  $('notice').replaceChildren(
+    about,
+    button('Dismiss', () => settled()),
+  );
 }
 
-/** The notice has done its work, if it is about one of these. */
+/** The notice is done with, if it is about one of these. */
 function settled(...codes) {
   const { dataset } = $('notice');
   if (codes.length > 0 && !codes.includes(dataset.code)) return;
@@ -154,14 +135,11 @@ function settled(...codes) {
   if (focused) $(active ? 'text' : 'other').focus();
 }
 
-/** For those who do not see it. */
 function say(text) {
   $('said').textContent = text;
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? '' : '.');
-
-// Conversations
 
 class Talk {
   connection;
@@ -169,7 +147,6 @@ class Talk {
   unread = 0;
   outgoing = new Map();
   incoming = new Map();
-  /** Files go one after the other. */
   queue = Promise.resolve();
   last;
 
@@ -200,7 +177,7 @@ class Talk {
     for (const talk of talks.values()) unread += talk.unread;
     document.title = unread ? `(${unread}) linkup demo` : 'linkup demo';
     if (active !== this) return;
-    const open = state === 'open' || state === 'reconnecting';
+    const open = state === 'open';
     const over = state === 'closed';
     $('say').classList.toggle('off', !open);
     $('stats').hidden = !open;
@@ -209,7 +186,7 @@ class Talk {
     $('forget').hidden = !over;
   }
 
-  /** `asked`: it is what the user waits for. */
+  /** `asked`: the user waits for it. */
   open(connection, asked) {
     if (this.connection !== connection) {
       this.connection = connection;
@@ -218,12 +195,11 @@ class Talk {
       on('message', (message) => this.hear(message));
       on('error', complain);
       on('close', (event) => this.ended(event));
-      for (const name of ['reconnecting', 'reconnected']) on(name, () => this.update());
       this.note(asked ? 'You are connected.' : `${this.id} has connected to you.`);
     }
     this.update();
-    // Nobody is taken away from what they are doing.
-    const idle = document.activeElement === document.body || document.activeElement === null;
+    // Nobody is taken from what they do.
+    const idle = document.activeElement === document.body;
     if (asked || (!active && (wide.matches || idle))) this.show(asked);
     else if (active !== this) say(`${this.id} has connected to you`);
   }
@@ -231,16 +207,18 @@ class Talk {
   ended({ code, reason }) {
     for (const transfer of [...this.outgoing.values(), ...this.incoming.values()])
       transfer.end('Stopped: disconnected');
-    const focused = $('say').contains(document.activeElement);
+    const focused = active === this && $('say').contains(document.activeElement);
     this.update('closed');
     this.note(code ? `${sentence(reason)} ${code}\n${ADVICE[code] ?? ''}` : 'Disconnected.');
-    if (active === this && focused) $('end').focus();
+    if (focused) $('end').focus();
   }
 
   show(focus) {
-    const before = active;
+    if (active) {
+      active.log.hidden = true;
+      active.button.ariaCurrent = null;
+    }
     active = this;
-    if (before && before !== this) before.leave();
     document.body.dataset.view = 'talk';
     this.unread = 0;
     this.last = undefined;
@@ -252,28 +230,23 @@ class Talk {
     for (const name of ['path', 'trip', 'up', 'down']) $(name).textContent = '–';
     this.update();
     this.log.scrollTop = this.log.scrollHeight;
-    // On a phone, the message's field would bring the keyboard up.
+    // A phone's keyboard would come up.
     if (focus) $(!wide.matches ? 'name' : this.state === 'closed' ? 'end' : 'text').focus();
     measure();
-  }
-
-  leave() {
-    this.log.hidden = true;
-    this.button.ariaCurrent = null;
   }
 
   forget() {
     talks.delete(this.id);
     if (this.connection) this.ended({ code: null });
     this.connection = undefined;
-    for (const transfer of this.incoming.values()) transfer.revoke();
+    for (const { href } of this.log.querySelectorAll('a')) URL.revokeObjectURL(href);
     this.item.remove();
     this.log.remove();
     if (active === this) {
       active = undefined;
       $('talk').hidden = true;
       $('welcome').hidden = false;
-      home();
+      document.body.dataset.view = 'home';
     }
     this.update('closed');
   }
@@ -293,8 +266,7 @@ class Talk {
   entry(mine, ...content) {
     const who = make('span', { className: 'sr', textContent: mine ? 'You: ' : `${this.id}: ` });
     this.append(make('div', { className: mine ? 'entry mine' : 'entry' }, who, ...content));
-    if (mine || (active === this && (wide.matches || document.body.dataset.view === 'talk') && !document.hidden))
-      return;
+    if (mine || (active === this && $('talk').checkVisibility() && !document.hidden)) return;
     this.unread++;
     this.update();
     if (active !== this) say(`${this.id}: ${this.unread} new`);
@@ -302,8 +274,7 @@ class Talk {
 
   text(mine, text) {
     const time = new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-    const shown = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
-    this.entry(mine, shown, make('time', { textContent: time }));
+    this.entry(mine, text, make('time', { textContent: time }));
   }
 
   hear(message) {
@@ -317,8 +288,7 @@ class Talk {
     await this.connection.send(text).catch(complain);
   }
 
-  // Files: {id, name, size}, then pieces {id, data}, as base64. Either side may say {id, cancel}; a receiver that has it
-  // all says {id, done}.
+  // {id, name, size}, then pieces {id, data} in base64. The receiver ends with {id, done}, either side with {id, cancel}.
 
   hearFile({ id, name, size, data, cancel, done }) {
     if (cancel) {
@@ -335,17 +305,13 @@ class Talk {
     }
   }
 
-  tellFile(file) {
-    return this.connection.send({ file });
+  async tellFile(file) {
+    await this.connection.send({ file });
   }
 
   sendFiles(files) {
     if (this.connection?.state !== 'open') return;
     for (const file of files) {
-      if (file.size > MAX_FILE) {
-        complain({ message: `${file.name} has ${bytes(file.size)}; this demo takes at most ${bytes(MAX_FILE)}.` });
-        continue;
-      }
       const transfer = new Outgoing(this, Math.random().toString(36).slice(2), file.name, file.size);
       this.outgoing.set(transfer.id, transfer);
       this.queue = this.queue.then(() => transfer.run(file));
@@ -353,19 +319,17 @@ class Talk {
   }
 }
 
-/** A file under way, as both sides see it. */
 class Transfer {
   over = false;
   at = 0;
 
-  constructor(talk, id, name, size, mine) {
+  constructor(talk, id, name, size) {
+    const mine = this instanceof Outgoing;
     Object.assign(this, { talk, id, name, size });
-    const what = `${mine ? 'Sending' : 'Receiving'} ${name}`;
     // Not `off`, each percent would be read out.
-    this.detail = make('span', { ariaLive: 'off', textContent: mine ? `Waiting · ${bytes(size)}` : bytes(size) });
-    this.bar = make('progress', { max: size || 1, value: 0, ariaLabel: what });
-    this.stop = make('button', { type: 'button', textContent: 'Cancel', ariaLabel: `Cancel ${name}` });
-    this.stop.onclick = () => this.cancel();
+    this.detail = make('span', { ariaLive: 'off', textContent: `Waiting · ${bytes(size)}` });
+    this.bar = make('progress', { max: size || 1, value: 0, ariaLabel: name });
+    this.stop = button('Cancel', () => this.cancel(), `Cancel ${name}`);
     this.box = make(
       'div',
       { className: 'transfer' },
@@ -384,7 +348,6 @@ class Transfer {
     if (this.detail.textContent !== text) this.detail.textContent = text;
   }
 
-  /** Over, for whatever reason. Whoever was at its button stays in the conversation. */
   end(text) {
     if (this.over) return;
     this.over = true;
@@ -402,23 +365,21 @@ class Transfer {
 }
 
 class Outgoing extends Transfer {
-  constructor(talk, id, name, size) {
-    super(talk, id, name, size, true);
-  }
-
   async run(file) {
     const { id, talk, name, size } = this;
     if (this.over) return;
     try {
       await talk.tellFile({ id, name, size });
-      for (let at = 0; at < size && !this.over; at += PIECE) {
+      // One piece at least, though it be empty.
+      for (let at = 0; at === 0 || at < size; at += PIECE) {
         const piece = new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer());
         if (this.over) return;
-        // Resolves when the other side reads on: never more is in memory than that.
+        // Waits while they do not read on.
         await talk.tellFile({ id, data: btoa(String.fromCharCode(...piece)) });
-        if (!this.over) this.progress(at + piece.length);
+        if (this.over) return;
+        this.progress(at + piece.length);
       }
-      if (!this.over) this.detail.textContent = `Sent · ${bytes(size)}`;
+      this.detail.textContent = `Sent · ${bytes(size)}`;
     } catch (error) {
       if (this.over) return;
       this.cancel();
@@ -429,12 +390,6 @@ class Outgoing extends Transfer {
 
 class Incoming extends Transfer {
   #parts = [];
-  #url;
-
-  constructor(talk, id, name, size) {
-    super(talk, id, name, size, false);
-    if (size === 0) this.#finish();
-  }
 
   take(data) {
     if (this.over) return;
@@ -446,7 +401,7 @@ class Incoming extends Transfer {
     const at = this.at + this.#parts.at(-1).length;
     if (at > this.size) return this.cancel();
     this.progress(at);
-    // A browser may keep a Blob on the disk.
+    // A Blob may be on the disk.
     if (this.#parts.length > 200) this.#parts = [new Blob(this.#parts)];
     if (at === this.size) this.#finish();
   }
@@ -457,17 +412,13 @@ class Incoming extends Transfer {
   }
 
   #finish() {
-    // Never as what the sender calls it: opened, it would be a page of our origin.
-    this.#url = URL.createObjectURL(new Blob(this.#parts, { type: 'application/octet-stream' }));
+    // Not a type of the sender's choice: opened, it would be a page of our origin.
+    const href = URL.createObjectURL(new Blob(this.#parts, { type: 'application/octet-stream' }));
     this.end('Received');
-    const link = make('a', { className: 'button', href: this.#url, download: this.name, textContent: 'Download' });
+    const link = make('a', { className: 'button', href, download: this.name, textContent: 'Download' });
     link.ariaLabel = `Download ${this.name}`;
     this.box.append(link);
     this.talk.tellFile({ id: this.id, done: true }).catch(() => {});
-  }
-
-  revoke() {
-    URL.revokeObjectURL(this.#url);
   }
 }
 
@@ -486,8 +437,9 @@ async function call(id) {
   try {
     const connection = await caller.connect(id);
     if (caller !== peer) return;
-    if ($('notice').dataset.code) settled();
+    settled();
     talkWith(id).open(connection, true);
+    $('other').value = '';
   } catch (error) {
     if (caller !== peer) return;
     if (fresh && !talk.connection) talk.forget();
@@ -500,15 +452,8 @@ async function call(id) {
   }
 }
 
-/** On a phone: back to the list. */
-function home() {
-  document.body.dataset.view = 'home';
-}
-
-// Numbers
-
 function bytes(count) {
-  const units = ['bytes', 'KB', 'MB', 'GB'];
+  const units = ['B', 'KB', 'MB', 'GB'];
   const power = count < 1000 ? 0 : Math.min(3, Math.floor(Math.log10(count) / 3));
   const value = count / 1000 ** power;
   return `${power === 0 ? Math.round(value) : value.toPrecision(3)} ${units[power]}`;
@@ -522,13 +467,11 @@ async function measure() {
   const { connection } = talk;
   const stats = await connection.stats().catch(() => undefined);
   if (stats === undefined || active !== talk || talk.connection !== connection) return;
-  const { path, roundTripTime: trip, bytesSent = 0, bytesReceived = 0, localCandidate } = stats;
+  const { path, roundTripTime: trip, bytesSent = 0, bytesReceived = 0 } = stats;
   const now = performance.now();
-  const protocol = localCandidate?.protocol;
-  $('path').textContent = [path ?? connection.path, protocol].filter(Boolean).join(', ');
-  $('trip').textContent = trip === undefined ? '–' : `${(trip * 1000).toFixed(trip < 0.01 ? 1 : 0)} ms`;
+  $('path').textContent = path ?? connection.path;
+  $('trip').textContent = trip === undefined ? '–' : `${trip < 0.001 ? '< 1' : Math.round(trip * 1000)} ms`;
   const { last } = talk;
-  // Sooner, the rate would be chance.
   if (last && now - last.now < 500) return;
   if (last) {
     $('up').textContent = rate(bytesSent - last.bytesSent, now - last.now);
@@ -536,8 +479,6 @@ async function measure() {
   }
   talk.last = { now, bytesSent, bytesReceived };
 }
-
-// What the user does
 
 function onSubmit(form, act) {
   $(form).addEventListener('submit', (event) => {
@@ -575,7 +516,7 @@ $('copy').onclick = async () => {
       $('copy').textContent = 'Copy my link';
     }, 2000);
   } catch {
-    // Only pages of https and localhost may.
+    // Only https and localhost may.
     complain({ message: `Copy it by hand: ${link}` });
   }
 };
@@ -584,7 +525,7 @@ $('echo').onclick = () => call('echo');
 
 $('back').onclick = () => {
   const { button } = active;
-  home();
+  document.body.dataset.view = 'home';
   button.focus();
 };
 
@@ -604,13 +545,6 @@ $('files').onchange = ({ target }) => {
   active?.sendFiles([...target.files]);
   target.value = '';
 };
-
-$('text').addEventListener('paste', (event) => {
-  const { files } = event.clipboardData;
-  if (files.length === 0) return;
-  event.preventDefault();
-  active?.sendFiles([...files]);
-});
 
 // A file that is dropped beside the conversation must not replace the page.
 for (const name of ['dragover', 'dragleave', 'drop']) {
