@@ -19,9 +19,10 @@ function tests(folder) {
     .map((name) => path.join('__test__', folder, name));
 }
 
-/** Runs test files in Node.js, a process each. Those that measure processes run alone. */
-function node(folder, { alone = false } = {}) {
-  const args = ['--test', `--test-concurrency=${alone ? 1 : 2}`, '--test-timeout=300000', ...tests(folder)];
+/** Runs test files in Node.js, a process each. Those that measure processes run alone; `minutes` is for one file. */
+function node(folder, { alone = false, minutes = 5 } = {}) {
+  const limits = [`--test-concurrency=${alone ? 1 : 2}`, `--test-timeout=${minutes * 60_000}`];
+  const args = ['--test', ...limits, ...tests(folder)];
   return run(process.execPath, args, { env: { LINKUP_BROKER_URL: '' } });
 }
 
@@ -44,7 +45,7 @@ const steps = {
   'api tests': () => node('contract'),
   'process tests': () => node('node', { alone: true }),
   'interop tests': () => node('interop', { alone: true }),
-  'page tests': () => node('page', { alone: true }),
+  'page tests': () => node('page', { alone: true, minutes: 10 }),
 };
 
 install();
