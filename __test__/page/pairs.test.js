@@ -165,21 +165,20 @@ for (const name of installed()) {
         COUNT,
       );
       await all;
-      const down = page.evaluate(
-        (count) =>
-          new Promise((resolve) => {
-            let [n, start] = [0, 0];
-            peer.on('message', () => {
-              if (n++ === 0) start = performance.now();
-              if (n === count) resolve(performance.now() - start);
-            });
-          }),
-        COUNT,
-      );
+      // It listens before the first message leaves.
+      await page.evaluate((count) => {
+        globalThis.down = new Promise((resolve) => {
+          let [n, start] = [0, 0];
+          peer.on('message', () => {
+            if (n++ === 0) start = performance.now();
+            if (n === count) resolve(performance.now() - start);
+          });
+        });
+      }, COUNT);
       const [id] = node.connections.keys();
       for (let i = 0; i < COUNT; i++) await node.send(id, text);
       const rate = (ms) => ((COUNT * text.length) / 1e6 / (ms / 1000)).toFixed(0);
-      console.log(`${name}: ${rate(up)} MB/s to Node.js, ${rate(await down)} MB/s from it`);
+      console.log(`${name}: ${rate(up)} MB/s to Node.js, ${rate(await page.evaluate(() => down))} MB/s from it`);
       await page.close();
     });
 
