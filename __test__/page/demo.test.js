@@ -225,7 +225,7 @@ for (const name of installed().filter((name) => name === 'chromium')) {
       }
     });
 
-    test('either side stops a file; a disconnection stops all', async () => {
+    test('either side stops a file', async () => {
       const [from, to] = [await tab('ida'), await tab('jack')];
       await connect(from, 'jack');
       const big = Buffer.alloc(200_000_000);
@@ -244,11 +244,6 @@ for (const name of installed().filter((name) => name === 'chromium')) {
       await from.evaluate(() => document.querySelectorAll('.transfer button')[0].click());
       await nth(to, 1, 'Cancelled by ida');
       await nth(to, 2, 'Received');
-      await choose(from, { 'big-3.bin': big });
-      await nth(to, 3, '%');
-      await leave(to);
-      await nth(from, 3, 'Stopped');
-      await sees(from, 'closed', '#talk-state');
     });
 
     test('an id that nobody has, and one’s own', async () => {
