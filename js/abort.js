@@ -1,21 +1,19 @@
 'use strict';
 // The options of single calls: `{signal}` and `{ack}`. Knows AbortSignal.
 
+const { check, checkNames } = require('./check');
 const { LinkupError } = require('./errors');
 
 /** The signal in the options of a call. Throws where the options are wrong, or the signal has fired already. */
 function signalOf(options, peerId, names = ['signal']) {
   if (options === undefined) return undefined;
-  if (options === null || typeof options !== 'object') throw new TypeError('options: must be an object');
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) throw new TypeError(`options.${name}: unknown option`);
-  }
+  checkNames(options, names);
   if (options.ack) {
     throw new LinkupError('ERR_UNSUPPORTED', 'options.ack: comes in a later version of linkup', { peerId });
   }
   const { signal } = options;
   if (signal === undefined) return undefined;
-  if (typeof signal?.addEventListener !== 'function') throw new TypeError('options.signal: must be an AbortSignal');
+  check(typeof signal?.addEventListener === 'function', 'options.signal', 'must be an AbortSignal');
   if (signal.aborted) throw aborted(signal, peerId);
   return signal;
 }
@@ -28,8 +26,6 @@ function onAbort(signal, peerId, abort) {
   return () => signal.removeEventListener('abort', listener);
 }
 
-function aborted(signal, peerId) {
-  return new LinkupError('ERR_ABORTED', 'the caller gave up', { peerId, cause: signal.reason });
-}
+const aborted = ({ reason: cause }, peerId) => new LinkupError('ERR_ABORTED', 'the caller gave up', { peerId, cause });
 
 module.exports = { signalOf, onAbort };

@@ -1,7 +1,7 @@
 'use strict';
 // createBroker: a broker inside this process. Knows the addon's two functions for it; what a broker does is in Rust.
 
-const { check, checkText, isObject } = require('./check');
+const { check, checkNames, checkText } = require('./check');
 const { Emitter } = require('./emitter');
 
 const DEFAULT_PORT = 5000;
@@ -106,10 +106,7 @@ class Broker extends Emitter {
 /** `createBroker` over the mailbox of `hub`. */
 function brokers(hub) {
   return function createBroker(options = {}) {
-    check(isObject(options), 'options', 'must be an object');
-    for (const name of Object.keys(options)) {
-      check(NAMES.includes(name), `options.${name}`, `unknown option; there are ${NAMES.join(', ')}`);
-    }
+    checkNames(options, NAMES);
     const { port = Number(process.env.PORT || DEFAULT_PORT), host, files } = options;
     check(
       Number.isInteger(port) && port >= 0 && port < 65536,

@@ -18,15 +18,22 @@ class Emitter {
   /** Calls `listener` at the next event `name` only. */
   once(name, listener) {
     const wrapper = (...args) => {
-      this.#remove(name, (entry) => entry.call === wrapper);
+      this.off(name, wrapper);
       return listener.apply(this, args);
     };
+    // As in Node.js: what `off` finds it by.
+    wrapper.listener = listener;
     return this.#add(name, listener, wrapper);
   }
 
   /** Takes the latest registration of `listener` back. */
   off(name, listener) {
-    return this.#remove(name, (entry) => entry.listener === listener);
+    const calls = this.#listeners.get(name) ?? [];
+    const last = calls.map((call) => call === listener || (call.listener ?? call) === listener).lastIndexOf(true);
+    const rest = calls.filter((_, i) => i !== last);
+    if (rest.length > 0) this.#listeners.set(name, rest);
+    else this.#listeners.delete(name);
+    return this;
   }
 
   /** The same as `on`. */
@@ -53,11 +60,11 @@ class Emitter {
 
   /** Calls all who listen to `name`, in order; true if there were any. */
   emit(name, ...args) {
-    const entries = this.#listeners.get(name);
-    if (entries === undefined) return false;
-    for (let i = 0; i < entries.length; i++) {
+    const calls = this.#listeners.get(name);
+    if (!calls) return false;
+    for (let i = 0; i < calls.length; i++) {
       try {
-        entries[i].call.apply(this, args);
+        calls[i].apply(this, args);
       } catch (error) {
         throwLater(error);
       }
@@ -67,18 +74,7 @@ class Emitter {
 
   #add(name, listener, call) {
     if (typeof listener !== 'function') throw new TypeError('listener: must be a function');
-    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), { listener, call }]);
-    return this;
-  }
-
-  #remove(name, matches) {
-    const entries = this.#listeners.get(name) ?? [];
-    for (let i = entries.length - 1; i >= 0; i--) {
-      if (!matches(entries[i])) continue;
-      if (entries.length === 1) this.#listeners.delete(name);
-      else this.#listeners.set(name, [...entries.slice(0, i), ...entries.slice(i + 1)]);
-      break;
-    }
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), call]);
     return this;
   }
 }

@@ -24,7 +24,7 @@ Object.defineProperty(LinkupError.prototype, 'name', { value: 'LinkupError', con
 
 /** The error in an engine's JSON `{code, message, details?}`; null stays null. */
 function parseError(json, peerId) {
-  if (json === null) return null;
+  if (!json) return null;
   const { code, message, details } = JSON.parse(json);
   return new LinkupError(code, message, { peerId, details });
 }

@@ -4,19 +4,7 @@
 
 const { deliver } = require('./delivery');
 const { connectionClosed, parseError } = require('./errors');
-
-const REGISTERED = 1;
-const OFFLINE = 2;
-const OPEN = 3;
-const CLOSED = 5;
-const SETTLED = 6;
-const REQUEST = 7;
-const TRANSFORM = 8;
-const ERROR = 9;
-const PEER_CLOSED = 10;
-const TEXT = 11;
-const BINARY = 12;
-const DRAINED = 13;
+const EVENTS = require('./events');
 
 class Hub {
   peers = new Map();
@@ -55,35 +43,35 @@ class Hub {
 
   #dispatch(kind, handle, a, b) {
     switch (kind) {
-      case TEXT:
+      case EVENTS.TEXT:
         return this.links.get(handle)?.text(a);
-      case BINARY:
+      case EVENTS.BINARY:
         return this.links.get(handle)?.message(a);
-      case DRAINED:
+      case EVENTS.DRAINED:
         return this.links.get(handle)?.drained();
-      case OPEN: {
+      case EVENTS.OPEN: {
         const info = JSON.parse(a);
         return this.peers.get(info.peer)?.roster.open(handle, info);
       }
-      case CLOSED: {
+      case EVENTS.CLOSED: {
         const link = this.links.get(handle);
         return link?.closed(parseError(a, link.remote));
       }
-      case SETTLED:
+      case EVENTS.SETTLED:
         return this.#settle(handle, a, b);
-      case REQUEST: {
+      case EVENTS.REQUEST: {
         const info = JSON.parse(a);
         return this.peers.get(info.peer)?.request(handle, info);
       }
-      case REGISTERED:
+      case EVENTS.REGISTERED:
         return this.peers.get(handle)?.registered();
-      case OFFLINE:
+      case EVENTS.OFFLINE:
         return this.peers.get(handle)?.offline(a, b);
-      case TRANSFORM:
+      case EVENTS.TRANSFORM:
         return this.peers.get(handle)?.transform(a, b);
-      case ERROR:
+      case EVENTS.ERROR:
         return this.peers.get(handle)?.error(parseError(a, b ?? undefined));
-      case PEER_CLOSED:
+      case EVENTS.PEER_CLOSED:
         return this.peers.get(handle)?.ended(parseError(a));
       default:
         // JOINED needs nothing: the roster has let go of that handle when the existing connection opened.
@@ -93,10 +81,10 @@ class Hub {
 
   #settle(token, value, error) {
     const question = this.#questions.get(token);
-    if (question === undefined) return false;
+    if (!question) return false;
     this.#questions.delete(token);
-    if (error === null) question.resolve(JSON.parse(value));
-    else question.reject(parseError(error, question.peerId));
+    if (error) question.reject(parseError(error, question.peerId));
+    else question.resolve(JSON.parse(value));
     return true;
   }
 }

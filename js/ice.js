@@ -1,7 +1,7 @@
 'use strict';
 // ICE servers, as RTCConfiguration has them. Knows their shape only.
 
-const { check } = require('./check');
+const { check, checkType } = require('./check');
 
 /** A checked copy of a list of ICE servers, `urls` always a list. `name` is the option, for the TypeError. */
 function iceServersOf(servers, name) {
@@ -11,9 +11,8 @@ function iceServersOf(servers, name) {
     const valid = urls.length > 0 && urls.every((url) => typeof url === 'string' && /^(stun|turn)s?:/.test(url));
     check(valid, `${name}[${i}].urls`, 'must be one or more stun:, stuns:, turn: or turns: URLs');
     const { username, credential } = server;
-    for (const [key, value] of Object.entries({ username, credential })) {
-      check(value === undefined || typeof value === 'string', `${name}[${i}].${key}`, 'must be a string');
-    }
+    checkType(username, 'string', `${name}[${i}].username`);
+    checkType(credential, 'string', `${name}[${i}].credential`);
     return { urls, username, credential };
   });
 }

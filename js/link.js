@@ -19,7 +19,9 @@ class Link {
   previous = undefined;
   next = undefined;
 
-  #live = false;
+  /** Whether it came up once. */
+  live = false;
+
   #broken = false;
   #waiters = new Set();
   #outbox = new Set();
@@ -38,13 +40,8 @@ class Link {
     return this.state === 'open' || this.state === 'connecting';
   }
 
-  /** Whether it came up once. */
-  get live() {
-    return this.#live;
-  }
-
   get bufferedAmount() {
-    return this.#queued + (this.#live ? this.roster.engine.buffered(this.handle) : 0);
+    return this.#queued + (this.live ? this.roster.engine.buffered(this.handle) : 0);
   }
 
   /** `Connection.send()`. */
@@ -62,7 +59,6 @@ class Link {
   post(text, signal) {
     if (this.state === 'open') return this.#transmit(text);
     if (this.state === 'connecting') return this.#enqueue(text, signal);
-    return undefined;
   }
 
   /** Resolves with the Connection when it is open. */
@@ -82,10 +78,10 @@ class Link {
 
   /** `Connection.close()`: delivers what was accepted, also what is still in the outbox. */
   close() {
-    if (this.#closing !== undefined) return this.#closing.promise;
+    if (this.#closing) return this.#closing.promise;
     if (this.state === 'closed') return SENT;
     const { promise } = this.expectClose();
-    if (this.#live) this.roster.engine.close(this.handle, null, '');
+    if (this.live) this.roster.engine.close(this.handle, null, '');
     else if (this.#outbox.size === 0) this.giveUp(connectionClosed(this.remote));
     return promise;
   }
@@ -100,7 +96,7 @@ class Link {
   /** Ends an attempt, or a connection that the remote broke, at once. */
   giveUp(error) {
     if (this.handle !== undefined) this.roster.engine.close(this.handle, error.code, error.message);
-    if (this.#live) this.state = 'closing';
+    if (this.live) this.state = 'closing';
     else this.closed(error);
   }
 
@@ -117,7 +113,7 @@ class Link {
   /** The engine says that messages can flow. */
   opened({ metadata, path = 'direct' }) {
     const { engine, limits } = this.roster;
-    this.#live = true;
+    this.live = true;
     // Absent and null travel as the same thing.
     this.metadata = metadata ?? undefined;
     this.path = path;
@@ -152,11 +148,11 @@ class Link {
       checkSize(text, this.roster.limits.messageBytes, this.remote);
       message = JSON.parse(text);
     } catch (cause) {
-      const about = { peerId: this.remote, cause };
-      const tooLarge = cause instanceof LinkupError;
-      const error = tooLarge
-        ? cause
-        : new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about);
+      let error = cause;
+      if (!(cause instanceof LinkupError)) {
+        const about = { peerId: this.remote, cause };
+        error = new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about);
+      }
       this.#broken = true;
       this.giveUp(error);
       return this.connection.emit('error', error) || this.roster.core.error(error);
@@ -175,7 +171,7 @@ class Link {
 
   /** The engine's buffer is under its mark again. */
   drained() {
-    if (this.#drain === undefined) return false;
+    if (!this.#drain) return false;
     this.#drain.resolve();
     this.#drain = undefined;
     return true;
@@ -189,14 +185,14 @@ class Link {
     this.refuse(failure);
     settle(this.#outbox, (entry) => entry.reject(failure));
     this.#queued = 0;
-    const lost = this.#live ? error : null;
+    const lost = this.live ? error : null;
     for (const waiting of [this.#drain, this.#closing]) {
-      if (lost === null) waiting?.resolve();
-      else waiting?.reject(lost);
+      if (lost) waiting?.reject(lost);
+      else waiting?.resolve();
     }
     this.#drain = undefined;
     this.roster.gone(this);
-    if (this.#live) {
+    if (this.live) {
       this.connection.emit('close', { code: error?.code ?? null, reason: error?.message ?? '' });
     }
     return true;
@@ -214,7 +210,7 @@ class Link {
     if (outcome === -1) {
       // The engine has lost it; the event that says so is on its way.
       this.state = 'closing';
-      return undefined;
+      return;
     }
     if (outcome === -2) throw bufferFull(limits.bufferedBytes, this.remote);
     const details = { size: utf8Length(text), limit: engine.maxMessage(this.handle) };

@@ -8,14 +8,13 @@ function encode(message, peerId) {
   if (ArrayBuffer.isView(message) || message instanceof ArrayBuffer) {
     throw new LinkupError('ERR_UNSUPPORTED', 'binary messages come in a later version of linkup', { peerId });
   }
-  let text;
   let cause;
   try {
-    text = JSON.stringify(message);
+    const text = JSON.stringify(message);
+    if (text !== undefined) return text;
   } catch (error) {
     cause = error;
   }
-  if (text !== undefined) return text;
   const why = cause?.message ?? `${typeof message} is nothing that JSON has`;
   throw new LinkupError('ERR_INVALID_MESSAGE', `the message cannot be sent: ${why}`, { peerId, cause });
 }

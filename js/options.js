@@ -6,7 +6,7 @@ const { LinkupError } = require('./errors');
 const { iceServersOf } = require('./ice');
 const { utf8Length } = require('./message');
 const { readSimplePeer } = require('./simple-peer');
-const { check, checkNumbers, checkText, isObject } = require('./check');
+const { check, checkNames, checkNumbers, checkText, checkType } = require('./check');
 
 const MAX_ID_BYTES = 256;
 // Metadata travels inside one message to the broker, which takes 64 KiB.
@@ -46,25 +46,23 @@ function checkId(id, name) {
  */
 function readOptions(id, options = {}, host) {
   checkId(id, 'id');
-  check(isObject(options), 'options', 'must be an object');
   const { ownOptions = [] } = host;
-  for (const name of Object.keys(options)) {
-    check(NAMES.includes(name) || ownOptions.includes(name), `options.${name}`, unknown(name));
-  }
+  checkNames(options, [...NAMES, ...ownOptions]);
   if (options.identity !== undefined) {
     throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes in a later version of linkup');
   }
   const { accept, token } = options;
-  check(accept === undefined || typeof accept === 'function', 'options.accept', 'must be a function');
+  checkType(accept, 'function', 'options.accept');
   if (token !== undefined) checkText(token, 'options.token');
   const { sdpTransform, config, ...simplePeer } = readSimplePeer(options.simplePeer, host.warn);
   const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;
   check(['all', 'relay'].includes(iceTransportPolicy), 'options.iceTransportPolicy', "must be 'all' or 'relay'");
-  const fetched = typeof options.iceServers === 'function';
+  const { iceServers } = options;
+  const fetched = typeof iceServers === 'function';
   return {
     accept,
     sdpTransform,
-    iceServers: fetched ? options.iceServers : undefined,
+    iceServers: fetched ? iceServers : undefined,
     own: Object.fromEntries(ownOptions.map((name) => [name, options[name]])),
     engine: {
       id,
@@ -74,7 +72,7 @@ function readOptions(id, options = {}, host) {
       asks: accept !== undefined,
       transforms: sdpTransform !== undefined,
       ...simplePeer,
-      iceServers: fetched ? [] : readIceServers(options.iceServers, config.iceServers),
+      iceServers: fetched ? [] : readIceServers(iceServers, config.iceServers),
       iceTransportPolicy,
       timeouts: checkNumbers(options.timeouts, TIMEOUTS, 'options.timeouts'),
       limits: checkNumbers(options.limits, LIMITS, 'options.limits'),
@@ -92,9 +90,8 @@ function readBrokers({ brokerUrl, browserUrl }, host) {
   if (brokerUrl !== undefined && browserUrl !== undefined && String(brokerUrl) !== String(browserUrl)) {
     throw new TypeError('options.browserUrl: is the same option as brokerUrl, and they differ; give one of them');
   }
-  const name = brokerUrl === undefined ? 'browserUrl' : 'brokerUrl';
-  const given = brokerUrl === undefined ? browserUrl : brokerUrl;
-  if (given !== undefined) return { brokers: checkUrls(given, `options.${name}`), embedded: false };
+  if (brokerUrl !== undefined) return { brokers: checkUrls(brokerUrl, 'options.brokerUrl'), embedded: false };
+  if (browserUrl !== undefined) return { brokers: checkUrls(browserUrl, 'options.browserUrl'), embedded: false };
   const { url, embedded, name: source } = host.defaultBroker();
   return { brokers: checkUrls(url, source), embedded };
 }
@@ -116,7 +113,7 @@ function checkUrls(given, name) {
 }
 
 function readMetadata(metadata) {
-  if (metadata === undefined) return undefined;
+  if (metadata === undefined) return;
   const name = 'options.metadata';
   let text;
   try {
@@ -131,12 +128,6 @@ function readMetadata(metadata) {
   check(text !== undefined, name, 'cannot be written as JSON');
   check(utf8Length(text) <= MAX_METADATA_BYTES, name, `has more than ${MAX_METADATA_BYTES} bytes as JSON`);
   return JSON.parse(text);
-}
-
-function unknown(name) {
-  const start = name.slice(0, 4).toLowerCase();
-  const meant = NAMES.find((known) => known.toLowerCase().startsWith(start));
-  return `unknown option${meant === undefined ? '' : `; did you mean ${meant}?`}`;
 }
 
 module.exports = { readOptions, checkId, NAMES };

@@ -1,6 +1,6 @@
 // What a page gets: the API of js/ over the page's own WebRTC. dist/linkup.js and dist/linkup.mjs are made from it.
 
-import * as engine from './engine-page.js';
+import { engine } from './engine-page.js';
 import { linkup } from './linkup.js';
 
 const { api } = linkup(engine);

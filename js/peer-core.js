@@ -30,8 +30,8 @@ class PeerCore {
     this.id = settings.engine.id;
     this.roster = new Roster(this, settings.engine.limits);
     this.peer = makePeer(this);
-    if (settings.iceServers === undefined) this.#create();
-    else this.#fetchIceServers(settings.iceServers);
+    if (settings.iceServers) this.#fetchIceServers(settings.iceServers);
+    else this.#create();
     this.hold(true);
   }
 
@@ -52,7 +52,7 @@ class PeerCore {
 
   /** `Peer.close()`. */
   close() {
-    if (this.#closing === undefined) {
+    if (!this.#closing) {
       this.#closing = this.#close();
       // Whoever awaits it hears of a failure; a remote that vanished must not crash those who do not.
       this.#closing.catch(() => {});
@@ -87,30 +87,28 @@ class PeerCore {
   }
 
   /** A remote wants to connect. */
-  request(handle, { from, metadata }) {
-    const answer = (reason) => this.hub.engine.answer(handle, reason);
-    if (this.finished) {
-      answer('the peer is closing');
-      return false;
+  async request(handle, { from, metadata }) {
+    let reason = null;
+    try {
+      const asked = { from, metadata: metadata ?? undefined, identity: null };
+      const verdict = this.finished ? 'the peer is closing' : await this.settings.accept(asked);
+      if (verdict === false || typeof verdict === 'string') reason = verdict || 'denied';
+    } catch (error) {
+      reason = String(error?.message ?? error ?? '') || 'denied';
     }
-    const decide = async () => this.settings.accept({ from, metadata: metadata ?? undefined, identity: null });
-    decide().then(
-      (verdict) => answer(verdict === false || typeof verdict === 'string' ? verdict || 'denied' : null),
-      (error) => answer(String(error?.message ?? error ?? '') || 'denied'),
-    );
-    return true;
+    this.hub.engine.answer(handle, reason);
   }
 
   /** A description that the application wants to change. */
-  transform(transport, sdp) {
-    const change = async () => {
+  async transform(transport, sdp) {
+    try {
       const changed = await this.settings.sdpTransform(sdp);
       if (typeof changed !== 'string') throw new TypeError('it must return the SDP as a string');
       this.hub.engine.transformed(this.handle, transport, changed);
-    };
-    // Without an answer the attempt fails: sending what the application wanted changed could reveal an address.
-    change().catch((cause) => this.#report('ERR_INVALID_MESSAGE', 'options.simplePeer.sdpTransform', cause));
-    return true;
+    } catch (cause) {
+      // Without an answer the attempt fails: sending what the application wanted changed could reveal an address.
+      this.#report('ERR_INVALID_MESSAGE', 'options.simplePeer.sdpTransform', cause);
+    }
   }
 
   /** The engine is done with this peer. */

@@ -11,15 +11,15 @@ const { checkId } = require('./options');
 /** The public `peer.connections`: a Map that only the roster changes. */
 class Connections extends Map {
   set() {
-    throw readOnly();
+    throw new TypeError('peer.connections is read-only');
   }
 
   delete() {
-    throw readOnly();
+    this.set();
   }
 
   clear() {
-    throw readOnly();
+    this.set();
   }
 }
 
@@ -50,7 +50,7 @@ class Roster {
   send(id, message, options) {
     try {
       let link = this.#links.get(id);
-      if (link === undefined) this.#check(id);
+      if (!link) this.#check(id);
       const signal = signalOf(options, id, ['signal', 'ack']);
       const text = this.encode(message, id);
       link = this.#reach(id);
@@ -86,7 +86,7 @@ class Roster {
   /** A connection is open: one that was asked for here, or one that the remote made. */
   open(handle, info) {
     let link = this.core.hub.links.get(handle);
-    if (link === undefined) {
+    if (!link) {
       // Opened just when it was given up here.
       if (!info.incoming) return false;
       link = this.#meet(handle, info.remote);
@@ -108,10 +108,10 @@ class Roster {
     if (this.connections.get(remote) === link.connection) Map.prototype.delete.call(this.connections, remote);
     if (this.#links.get(remote) === link) {
       this.#links.delete(remote);
-      if (previous !== undefined) this.#links.set(remote, previous);
+      if (previous) this.#links.set(remote, previous);
     }
-    if (previous !== undefined) previous.next = next;
-    if (next !== undefined) {
+    if (previous) previous.next = next;
+    if (next) {
       next.previous = previous;
       this.#start(next);
     }
@@ -154,14 +154,14 @@ class Roster {
     const link = new Link(this, id);
     this.#links.set(id, link);
     link.previous = last;
-    if (last !== undefined) last.next = link;
+    if (last) last.next = link;
     this.#start(link);
     return link;
   }
 
   #start(link) {
     const { core } = this;
-    if (link.handle !== undefined || link.previous !== undefined || core.handle === undefined) return;
+    if (link.handle !== undefined || link.previous || core.handle === undefined) return;
     link.handle = this.engine.connect(core.handle, link.remote);
     core.hub.links.set(link.handle, link);
   }
@@ -171,7 +171,7 @@ class Roster {
     const { links } = this.core.hub;
     const last = this.#links.get(remote);
     let link = last;
-    if (last === undefined || last.live) {
+    if (!last || last.live) {
       link = new Link(this, remote);
       this.#links.set(remote, link);
     } else if (last.handle !== undefined) {
@@ -183,10 +183,6 @@ class Roster {
     links.set(handle, link);
     return link;
   }
-}
-
-function readOnly() {
-  return new TypeError('peer.connections is read-only');
 }
 
 module.exports = { Roster };

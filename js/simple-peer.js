@@ -1,7 +1,7 @@
 'use strict';
 // `options.simplePeer`: the options of the library simple-peer that mean something here, and a warning about the rest.
 
-const { check, checkNumbers, checkText, isObject } = require('./check');
+const { checkNumbers, checkText, checkType } = require('./check');
 
 const TYPES = {
   trickle: 'boolean',
@@ -18,15 +18,10 @@ const TYPES = {
 /** What of it the engine and the peer need; `config` holds `iceServers` and `iceTransportPolicy` where given. */
 function readSimplePeer(given = {}, warn) {
   const prefix = 'options.simplePeer';
-  check(isObject(given), prefix, 'must be an object');
-  const options = Object.entries(given).filter(([, value]) => value !== undefined);
-  const ignored = options.map(([name]) => name).filter((name) => !Object.hasOwn(TYPES, name));
+  checkType(given, 'object', prefix);
+  const ignored = Object.keys(given).filter((name) => given[name] !== undefined && !Object.hasOwn(TYPES, name));
   if (ignored.length > 0) warn(`${prefix}: ${ignored.join(', ')} mean nothing to linkup and are ignored`);
-  for (const [name, value] of options) {
-    const type = TYPES[name];
-    const valid = type === undefined || (type === 'object' ? isObject(value) : typeof value === type);
-    check(valid, `${prefix}.${name}`, `must be ${type === 'object' ? 'an' : 'a'} ${type}`);
-  }
+  for (const [name, type] of Object.entries(TYPES)) checkType(given[name], type, `${prefix}.${name}`);
   const { trickle = true, config = {}, channelName, channelConfig, sdpTransform, iceCompleteTimeout } = given;
   if (channelName !== undefined) checkText(channelName, `${prefix}.channelName`);
   return {

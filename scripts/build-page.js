@@ -6,15 +6,21 @@ const fs = require('node:fs');
 const path = require('node:path');
 const zlib = require('node:zlib');
 const esbuild = require('esbuild');
+const { minify } = require('terser');
+const shortNames = require('./short-names');
 
 const root = path.join(__dirname, '..');
 
 /** The whole library, minified and compressed: near what it has, so that growing is a decision. The aim is 10 KiB. */
-const MAX_BYTES = 17 * 1024;
+const MAX_BYTES = 14_720;
 
 const OUTPUTS = [
-  { file: 'dist/linkup.js', format: 'iife', globalName: 'linkup' },
-  { file: 'dist/linkup.mjs', format: 'esm' },
+  { file: 'dist/linkup.js', format: 'iife', entry: "import linkup from './js/page.mjs'; globalThis.linkup = linkup;" },
+  {
+    file: 'dist/linkup.mjs',
+    format: 'esm',
+    entry: "export * from './js/page.mjs'; export { default } from './js/page.mjs';",
+  },
 ];
 
 /**
@@ -37,29 +43,50 @@ const asModules = {
   },
 };
 
+/** One scope, internal names shortened: `{code, map}`. */
+async function bundle({ file, format, entry }) {
+  const { outputFiles } = await esbuild.build({
+    stdin: { contents: entry, resolveDir: root, sourcefile: path.basename(file) },
+    outfile: path.join(root, file),
+    format,
+    plugins: [asModules],
+    bundle: true,
+    minify: true,
+    mangleProps: new RegExp(`^(${shortNames.join('|')})$`),
+    sourcemap: 'external',
+    write: false,
+    // Private members, `?.` and `??=` are in all of these.
+    target: ['chrome94', 'firefox93', 'safari15.4'],
+    // All of them know \p{Surrogate}; what esbuild guards against is other, newer properties.
+    supported: { 'regexp-unicode-property-escapes': true },
+    logLevel: 'warning',
+  });
+  const [map, code] = outputFiles.map(({ text }) => text);
+  return { code, map };
+}
+
 /** Builds both files; returns their names and compressed sizes. */
 async function buildPage() {
   return Promise.all(
-    OUTPUTS.map(async ({ file, ...options }) => {
-      await esbuild.build({
-        ...options,
-        absWorkingDir: root,
-        entryPoints: ['js/page.mjs'],
-        outfile: file,
-        plugins: [asModules],
-        bundle: true,
-        minify: true,
-        sourcemap: true,
-        // Private members, `?.` and `??=` are in all of these.
-        target: ['chrome94', 'firefox93', 'safari15.4'],
-        logLevel: 'warning',
+    OUTPUTS.map(async (output) => {
+      const { file, format } = output;
+      const bundled = await bundle(output);
+      // A second minifier inlines and joins what esbuild leaves: 3 % less. Our getters only read.
+      const { code, map } = await minify(bundled.code, {
+        module: format === 'esm',
+        ecma: 2020,
+        compress: { passes: 3, pure_getters: true, lhs_constants: false, keep_fargs: false },
+        sourceMap: { content: bundled.map, filename: path.basename(file), url: `${path.basename(file)}.map` },
       });
-      return { file, bytes: zlib.gzipSync(fs.readFileSync(path.join(root, file)), { level: 9 }).length };
+      fs.mkdirSync(path.join(root, 'dist'), { recursive: true });
+      fs.writeFileSync(path.join(root, file), code);
+      fs.writeFileSync(path.join(root, `${file}.map`), map);
+      return { file, bytes: zlib.gzipSync(code, { level: 9 }).length };
     }),
   );
 }
 
-module.exports = { buildPage, MAX_BYTES };
+module.exports = { asModules, buildPage, MAX_BYTES };
 
 /** Builds, prints the sizes, and throws where one is too large. */
 async function main() {

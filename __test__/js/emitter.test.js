@@ -55,7 +55,10 @@ test('off takes one registration back, the latest', () => {
   emitter.removeListener('a', twice);
   emitter.emit('a');
   assert.deepEqual(heard, ['twice', 'other']);
-  emitter.off('a', () => {}).off('unheard', twice);
+  emitter
+    .off('a', () => {})
+    .off('unheard', twice)
+    .off('a', undefined);
   assert.equal(emitter.listenerCount('a'), 2);
   assert.equal(emitter.removeAllListeners('a').emit('a'), false);
   emitter.on('b', twice).removeAllListeners();

@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const linkup = require('../../index.js');
-const { ownOptions } = require('../../js/engine-page');
+const { ownOptions } = require('../../js/engine-page').engine;
 const { NAMES, readOptions } = require('../../js/options');
 
 const root = path.join(__dirname, '../..');

@@ -2,10 +2,11 @@
 // From the wish for a connection to an open transport: our own calls, and what both sides of an attempt share. What the
 // remote says is read in signaling.js. The same rules in Rust: crates/core/src/attempt.rs.
 
-const { Books, EVENTS, STATES } = require('./books');
-const { LINKUP, PLAIN, failure } = require('./signal');
-
-const { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, CLOSING } = STATES;
+const EVENTS = require('../events');
+const { Books } = require('./books');
+const { randomHex } = require('./random');
+const { failure } = require('./signal');
+const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, WAITING } = require('./states');
 
 /** How often a peer that may be on its way back to the broker is asked for. */
 const ASK_AGAIN_AFTER = 100;
@@ -18,7 +19,7 @@ const REPEAT_AFTER = 2000;
 class Attempts extends Books {
   connect(handle, remote) {
     const link = this.current(remote);
-    if (link !== undefined) return this.#join(link, handle);
+    if (link) return this.#join(link, handle);
     const { connections } = this.options.limits;
     if (this.closing) return this.putClosed(handle, failure('ERR_PEER_CLOSED', 'the peer is closed'));
     if (this.links.size >= connections && !this.#evictCaller()) {
@@ -28,32 +29,29 @@ class Attempts extends Books {
     this.begin(this.insert(handle, remote, true));
   }
 
-  /** One more call of a peer with which there is something already. */
+  /** The remote was faster. Where its connection is open, the event that says so is on its way. */
   #join(link, handle) {
-    if (!link.isAttempt) return this.put(EVENTS.JOINED, handle, link.handle);
+    if (!link.isAttempt) return;
+    // Its attempt becomes ours, under our name. Calling is accepting.
     this.page.ends.set(handle, link);
-    if (link.wanted) {
-      link.also.push(handle);
-      return;
-    }
-    // The remote was faster: its attempt becomes ours, under our name. Calling is accepting.
     this.page.ends.delete(link.handle);
     link.handle = handle;
     link.wanted = true;
-    this.limit(link, true);
+    link.stop('end');
+    this.limit(link);
     this.accept(link);
   }
 
   /** Makes room for a call of our own: strangers' attempts must not keep us from calling. */
   #evictCaller() {
     const link = this.find((link) => !link.isKnown);
-    if (link !== undefined) this.end(link, null, { code: 'ERR_DENIED', reason: 'too many connections' });
-    return link !== undefined;
+    if (link) this.end(link, null, 'ERR_DENIED', 'too many connections');
+    return link;
   }
 
   /** Sets the end of an attempt's time. */
-  limit(link, anew = false) {
-    link[anew ? 'after' : 'afterOnce']('end', this.options.timeouts.connect, () => this.deadline(link));
+  limit(link) {
+    link.afterOnce('end', this.options.timeouts.connect, () => this.deadline(link));
   }
 
   #limitAnswer(link) {
@@ -70,7 +68,7 @@ class Attempts extends Books {
     this.limit(link);
     // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
     if (this.find((other) => other.remote === link.remote && other.state === CLOSING)) return;
-    link.session = this.sessionName();
+    link.session = randomHex();
     link.state = CALLING;
     this.startTransport(link);
     this.#askWhetherThere(link);
@@ -95,22 +93,17 @@ class Attempts extends Books {
 
   #askWhetherThere(link) {
     if (!this.broker.registered || link.state !== CALLING) return;
-    link.question = this.ask({ type: 'find', id: link.remote }, (found, error) => this.#found(link, found, error));
+    link.question = this.broker.ask({ type: 'find', id: link.remote }, (found, error) =>
+      this.#found(link, found, error),
+    );
     this.#limitAnswer(link);
-  }
-
-  /** Sends a request to the broker and notes who waits for its answer. */
-  ask(message, answered) {
-    const id = this.broker.ask(message);
-    this.questions.set(id, answered);
-    return id;
   }
 
   #found(link, found, error) {
     link.question = undefined;
     if (link.state !== CALLING) return;
     link.stop('found');
-    if (error !== null) this.giveUp(link, error);
+    if (error) this.giveUp(link, error);
     else if (found) {
       if (link.missed) this.repeat(link);
       link.missed = false;
@@ -125,7 +118,7 @@ class Attempts extends Books {
 
   /** Nothing of the broker's answer matters any more. */
   forgetQuestion(link) {
-    this.questions.delete(link.question);
+    this.broker.forget(link.question);
     link.question = undefined;
     link.stop('found', 'again');
   }
@@ -148,8 +141,7 @@ class Attempts extends Books {
   /** The transport has a description of ours. */
   described(link, sdp) {
     if (!this.options.transforms) return this.describe(link, sdp);
-    link.transforming = true;
-    this.put(EVENTS.TRANSFORM, this.handle, link.transport.handle, sdp);
+    this.put(EVENTS.TRANSFORM, this.handle, link.transport, sdp);
   }
 
   /** Our description is ready to leave, and with it the candidates that were faster. */
@@ -193,8 +185,9 @@ class Attempts extends Books {
     this.#passOn(link);
   }
 
-  sendBye(link, bye) {
-    if (link.kind === LINKUP) this.sendSignal(link, { type: 'bye' }, { bye });
+  /** `link` may be a signal that found no link. */
+  sendBye(link, code, reason = '') {
+    if (link.kind === LINKUP) this.sendSignal(link, { type: 'bye' }, { bye: { code, reason } });
   }
 }
 

@@ -2,39 +2,10 @@
 // The books of one peer in a page: its links to remote peers, the names of everything, the way to the application and
 // to the broker. Knows no rule. The same in Rust: crates/core/src/{link,peer}.rs.
 
-const { UNKNOWN, writeSignal } = require('./signal');
+const EVENTS = require('../events');
+const { writeSignal } = require('./signal');
+const { CLOSING, OPEN, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
-
-/** Kinds of events, as js/hub.js reads them. */
-const EVENTS = {
-  REGISTERED: 1,
-  OFFLINE: 2,
-  OPEN: 3,
-  JOINED: 4,
-  CLOSED: 5,
-  SETTLED: 6,
-  REQUEST: 7,
-  TRANSFORM: 8,
-  ERROR: 9,
-  PEER_CLOSED: 10,
-  TEXT: 11,
-  BINARY: 12,
-  DRAINED: 13,
-};
-
-/** States of a link, in the order of its life. Ours: the first three; theirs: ASKING and ANSWERING. */
-const STATES = {
-  WAITING: 0,
-  CALLING: 1,
-  CONNECTING: 2,
-  ASKING: 3,
-  ANSWERING: 4,
-  OPEN: 5,
-  /** Closed here; the transport delivers the rest. */
-  CLOSING: 6,
-  /** Closed by the remote; what it sent before is still on its way to us. */
-  LEAVING: 7,
-};
 
 // Timers of browsers end here; a longer one would be due at once.
 const LONGEST = 2 ** 31 - 1;
@@ -46,17 +17,15 @@ const nextHandle = () => ++lastHandle;
 
 /** One relation to one remote peer, from the first thought of calling it to the last byte. */
 class Link {
-  /** More calls of `connect()`, made while this one was under way. */
-  also = [];
-  state = STATES.WAITING;
+  state = WAITING;
   /** What the caller's description was, until it is accepted. */
-  offer = undefined;
+  offer;
   /** The name of the attempt that the signals carry. */
   session = '';
   /** What the application will hear when the remote, which has said that it leaves, is gone. */
   farewell = null;
-  transport = undefined;
-  #timers = new Map();
+  transport;
+  #timers = {};
 
   /** `wanted`: somebody here asked for it, so that its failure is reported and it does not count as incoming. */
   constructor(peer, handle, remote, wanted) {
@@ -77,7 +46,6 @@ class Link {
     this.passed = 0;
     /** Candidates that came before the description was ready. */
     this.held = [];
-    this.transforming = false;
     /** The remote's candidates, by their text. */
     this.addresses = new Map();
     /** The request to the broker, whether the remote is there. */
@@ -87,12 +55,12 @@ class Link {
   }
 
   get isAttempt() {
-    return this.state < STATES.OPEN;
+    return this.state < OPEN;
   }
 
   /** Whether it is the one that a new call concerns: there is at most one of these for a remote. */
   get isCurrent() {
-    return this.state < STATES.CLOSING;
+    return this.state < CLOSING;
   }
 
   /** Whether the application has heard of it and waits for its end. */
@@ -103,14 +71,11 @@ class Link {
   /** Runs `next` after `ms`; `name` can have one such at a time. */
   after(name, ms, next) {
     this.stop(name);
-    const timer = setTimeout(
-      () => {
-        this.#timers.delete(name);
-        next();
-      },
-      Math.min(ms, LONGEST),
-    );
-    this.#timers.set(name, timer);
+    const due = () => {
+      this.stop(name);
+      next();
+    };
+    this.#timers[name] = setTimeout(due, Math.min(ms, LONGEST));
   }
 
   /** The same, unless it is running: a deadline that a second try does not move. */
@@ -119,13 +84,13 @@ class Link {
   }
 
   waits(name) {
-    return this.#timers.has(name);
+    return name in this.#timers;
   }
 
   stop(...names) {
-    for (const name of names.length > 0 ? names : this.#timers.keys()) {
-      clearTimeout(this.#timers.get(name));
-      this.#timers.delete(name);
+    for (const name of names.length > 0 ? names : Object.keys(this.#timers)) {
+      clearTimeout(this.#timers[name]);
+      delete this.#timers[name];
     }
   }
 }
@@ -134,9 +99,7 @@ class Books {
   handle = nextHandle();
   /** Oldest first. */
   links = new Set();
-  /** Who waits for the broker's answer to a request: `(found, error)`. */
-  questions = new Map();
-  broker = undefined;
+  broker;
 
   /**
    * @param {object} options as js/options.js makes them
@@ -145,17 +108,14 @@ class Books {
   constructor(options, page) {
     this.options = options;
     this.page = page;
-  }
-
-  put(kind, handle, a = null, b = null) {
-    this.page.put(kind, handle, a, b);
+    this.put = page.put;
   }
 
   putClosed(handle, error) {
     this.put(EVENTS.CLOSED, handle, error && JSON.stringify(error));
   }
 
-  putError(error, remote = null) {
+  putError(error, remote) {
     this.put(EVENTS.ERROR, this.handle, JSON.stringify(error), remote);
   }
 
@@ -165,14 +125,13 @@ class Books {
   }
 
   /** The link that a signal is about. */
-  linkOf(remote, session) {
+  linkOf({ remote, session }) {
     if (session === undefined) return this.current(remote);
     return this.find((link) => link.remote === remote && link.session === session);
   }
 
   find(matches) {
     for (const link of this.links) if (matches(link)) return link;
-    return undefined;
   }
 
   insert(handle, remote, wanted) {
@@ -185,15 +144,15 @@ class Books {
   /** Takes a link out of all books; false where it was not there. */
   remove(link) {
     if (!this.links.delete(link)) return false;
-    for (const handle of [link.handle, ...link.also]) this.page.ends.delete(handle);
-    this.questions.delete(link.question);
+    this.page.ends.delete(link.handle);
+    this.broker.forget(link.question);
     link.stop();
     return true;
   }
 
   /** Gives a link a transport: for a call, or for the answer to an offer. */
   startTransport(link, offer) {
-    link.transport = new Transport(this, link, nextHandle());
+    link.transport = new Transport(this, link);
     link.transport.start(offer);
   }
 
@@ -212,4 +171,4 @@ class Books {
   }
 }
 
-module.exports = { Books, EVENTS, LONGEST, STATES, nextHandle };
+module.exports = { Books, nextHandle };

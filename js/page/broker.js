@@ -35,10 +35,11 @@ class Broker {
   #state = IDLE;
   #socket;
   #timer;
+  // Who waits for the answer to a request: `(found, error)`.
+  #questions = new Map();
   #index = 0;
   #tried = 0;
   #rounds = 0;
-  #request;
   #since = 0;
   #heard = 0;
   #pinged = 0;
@@ -51,7 +52,7 @@ class Broker {
   /**
    * @param {object} options the peer's
    * @param {string} secret proves that it is the same owner who comes back
-   * @param {object} peer hears: registered, lost, noBroker, answered, signaled, offline, complain
+   * @param {object} peer hears: registered, lost, noBroker, signaled, offline, putError
    */
   constructor(options, secret, peer) {
     this.options = options;
@@ -79,11 +80,17 @@ class Broker {
     this.#socket.send(JSON.stringify(frame));
   }
 
-  /** Sends a request; returns its id. */
-  ask(message) {
+  /** Sends a request; returns its id. `answered(found, error)` is called unless the broker is lost before. */
+  ask(message, answered) {
     const id = uuid();
+    this.#questions.set(id, answered);
     this.send({ id, message });
     return id;
+  }
+
+  /** The answer to that request does not matter any more. */
+  forget(id) {
+    this.#questions.delete(id);
   }
 
   /** Unregisters and closes the socket, for good; `done` is called when the broker has heard it, or takes too long. */
@@ -103,7 +110,7 @@ class Broker {
       done();
     };
     // Whatever it says now, the answer is the last.
-    socket.onmessage = ({ data }) => isObject(parse(data)) && parse(data).id !== undefined && finish();
+    socket.onmessage = ({ data }) => parse(data)?.id !== undefined && finish();
     socket.onclose = finish;
     this.#after(STOPPING, finish);
   }
@@ -115,7 +122,8 @@ class Broker {
   #drop() {
     const socket = this.#socket;
     this.#socket = undefined;
-    if (socket === undefined) return;
+    this.#questions.clear();
+    if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   }
@@ -131,20 +139,15 @@ class Broker {
     const guess = embedded && this.#tried + 1 < brokers.length;
     this.#state = OPENING;
     this.#toldNonsense = this.#toldComplaint = false;
-    const failed = (reason) => {
-      this.#drop();
-      this.#failed(reason);
-    };
-    this.#after(guess ? Math.min(GUESS, timeouts.broker) : timeouts.broker, () => failed(this.#late()));
+    this.#limit(guess ? Math.min(GUESS, timeouts.broker) : timeouts.broker);
     let socket;
     try {
       socket = new WebSocket(url);
     } catch (error) {
-      this.#after(0, () => failed(error.message));
-      return;
+      return this.#after(0, () => this.#failed(error.message));
     }
     this.#socket = socket;
-    socket.onopen = () => this.#register(failed);
+    socket.onopen = () => this.#register();
     socket.onmessage = ({ data }) => {
       this.#heard = Date.now();
       this.#text(data);
@@ -153,56 +156,56 @@ class Broker {
       this.#socket = undefined;
       const why = reason || (this.#state === OPENING ? `nobody answers at ${url}` : `${url} has gone (${code})`);
       if (this.registered) this.#lost(why);
-      else failed(why);
+      else this.#failed(why);
     };
   }
 
-  #register(failed) {
+  #limit(ms) {
+    this.#after(ms, () => this.#failed(this.#late()));
+  }
+
+  #register() {
     const { id, token, timeouts } = this.options;
     this.#state = REGISTERING;
-    this.#request = this.ask({ type: 'register', id, secret: this.secret, token, version: VERSION });
-    this.#after(timeouts.broker, () => failed(this.#late()));
+    const register = { type: 'register', id, secret: this.secret, token, version: VERSION };
+    this.ask(register, (found, error) => this.#registered(found, error));
+    this.#limit(timeouts.broker);
   }
 
   #text(data) {
-    const frame = parse(data);
-    if (isObject(frame)) {
-      const { id, message, error } = frame;
-      if (typeof id === 'string') return this.#answered(id, message ?? null, errorOf(error));
-      if (id === null) {
-        if (error) this.#complain(errorOf(error));
-        return;
-      }
-      if (id === undefined && isObject(message)) {
-        const { type, from, signal } = message;
-        // Others are from a newer broker, and harmless.
-        if (type !== 'signal') return;
-        if (typeof from === 'string' && typeof signal === 'string') return this.peer.signaled(from, signal);
-      }
+    const { id, message, error } = parse(data) ?? {};
+    if (typeof id === 'string') {
+      const answered = this.#questions.get(id);
+      this.#questions.delete(id);
+      return answered?.((message ?? null) !== null, errorOf(error));
+    }
+    if (id === null) return error && this.#complain(errorOf(error));
+    if (id === undefined && isObject(message)) {
+      const { type, from, signal } = message;
+      // Others are from a newer broker, and harmless.
+      if (type !== 'signal') return;
+      if (typeof from === 'string' && typeof signal === 'string') return this.peer.signaled(from, signal);
     }
     if (!this.#toldNonsense) {
       this.#toldNonsense = true;
-      this.peer.complain(failure('ERR_PROTOCOL', 'the broker sent neither an answer nor a notification'));
+      this.peer.putError(failure('ERR_PROTOCOL', 'the broker sent neither an answer nor a notification'));
     }
   }
 
   #complain(error) {
-    if (!this.#toldComplaint) this.peer.complain(error);
+    if (!this.#toldComplaint) this.peer.putError(error);
     this.#toldComplaint = true;
   }
 
-  #answered(id, message, error) {
-    if (this.#state !== REGISTERING || id !== this.#request) return this.peer.answered(id, message, error);
-    if (error === null && message !== null) return this.#registered();
-    this.#drop();
-    const refusal = error ?? failure('ERR_PROTOCOL', 'the broker registered nobody');
-    // Where an id is taken at one broker, a second owner at the next one would help nobody.
-    if (refusal.code !== 'ERR_ID_TAKEN') this.#next();
-    this.#pauseAfterRound(refusal.message);
-    this.peer.noBroker(refusal);
-  }
-
-  #registered() {
+  #registered(found, error) {
+    if (error || !found) {
+      this.#drop();
+      const refusal = error ?? failure('ERR_PROTOCOL', 'the broker registered nobody');
+      // Where an id is taken at one broker, a second owner at the next one would help nobody.
+      if (refusal.code !== 'ERR_ID_TAKEN') this.#next();
+      this.#pauseAfterRound(refusal.message);
+      return this.peer.noBroker(refusal);
+    }
     this.#state = REGISTERED;
     this.#since = Date.now();
     this.#pinged = 0;
@@ -220,6 +223,7 @@ class Broker {
 
   /** A broker could not be reached or did not answer: the next one, at once; after the last one, a pause. */
   #failed(reason) {
+    this.#drop();
     this.#next();
     this.#tried += 1;
     if (this.#tried < this.options.brokers.length) return this.#open();

@@ -8,7 +8,8 @@
 
 const { ACK, BINARY, FIN, FIN_ACK, decodeFrame, encodeFrame } = require('./frame');
 const { utf8Length } = require('../message');
-const { LINKUP, failure } = require('./signal');
+const { failure } = require('./signal');
+const { LINKUP } = require('./states');
 
 /** Bytes handed to the browser at once, and when it gets more. Chromium refuses all above 16 MiB. */
 const WINDOW = 1024 * 1024;
@@ -28,8 +29,10 @@ const GRACE = 250;
 const sizeOf = (data) => (typeof data === 'string' ? utf8Length(data) : data.byteLength);
 
 class Channel {
+  /** Whether it was open once. */
+  open = false;
+
   #channel;
-  #open = false;
   #error;
   // What the browser has not got yet: data and its size, by turns.
   #queue = [];
@@ -56,18 +59,15 @@ class Channel {
   #ripe = 0;
 
   /**
+   * What is made from it has `tell`, which hears: opened, received, drained, finished, gone, lost, broken; and
+   * `maxMessage`, what the remote takes.
+   *
    * @param {object} options the peer's
    * @param {object} link
-   * @param {Function} tell hears what happens: opened, received, drained, finished, gone, lost, broken
    */
-  constructor(options, link, tell) {
+  constructor(options, link) {
     this.options = options;
     this.link = link;
-    this.tell = tell;
-  }
-
-  get open() {
-    return this.#open;
   }
 
   get buffered() {
@@ -82,9 +82,9 @@ class Channel {
 
   /** A channel that the remote has made. */
   arrived(channel) {
-    if (this.#channel === undefined) this.#adopt(channel);
     // One channel is a connection; what else a remote opens means nothing here.
-    else channel.close();
+    if (this.#channel) channel.close();
+    else this.#adopt(channel);
   }
 
   /** The application has got one more of the messages. */
@@ -96,13 +96,13 @@ class Channel {
     this.#answerFin();
   }
 
-  /** The engine's `send()`; `limit` is what the remote takes. */
-  send(data, limit) {
+  /** The engine's `send()`. */
+  send(data) {
     if (this.#closing || this.#channel?.readyState !== 'open') return -1;
     if (typeof data !== 'string') return -4;
     const size = sizeOf(data);
     const { bufferedBytes, highWaterMark } = this.options.limits;
-    if (size > limit) return -3;
+    if (size > this.maxMessage) return -3;
     if (this.buffered + size > bufferedBytes) return -2;
     this.#queue.push(data, size);
     this.#queued += size;
@@ -123,10 +123,9 @@ class Channel {
     const channel = this.#channel;
     this.#channel = undefined;
     this.#queue = [];
-    this.tell = () => {};
     clearTimeout(this.#deadline);
     clearTimeout(this.#ackTimer);
-    if (channel === undefined) return;
+    if (!channel) return;
     channel.onopen = channel.onmessage = channel.onerror = channel.onclose = channel.onbufferedamountlow = null;
   }
 
@@ -138,9 +137,9 @@ class Channel {
     channel.onmessage = ({ data }) => {
       this.#opened();
       this.#ripe = 0;
-      if (typeof data === 'string') this.#received(data);
-      else if (this.#framed) this.#heardFrame(decodeFrame(new Uint8Array(data)) ?? []);
-      else this.#received(new Uint8Array(data));
+      const whole = typeof data === 'string' ? data : new Uint8Array(data);
+      if (whole !== data && this.#framed) this.#heardFrame(decodeFrame(whole) ?? []);
+      else this.#received(whole);
     };
     channel.onbufferedamountlow = () => this.#pump();
     channel.onerror = ({ error }) => {
@@ -151,8 +150,8 @@ class Channel {
   }
 
   #opened() {
-    if (this.#open) return;
-    this.#open = true;
+    if (this.open) return;
+    this.open = true;
     if (this.#ripe > 0) this.#ripe += Date.now();
     this.tell('opened');
   }
@@ -164,7 +163,7 @@ class Channel {
 
   #pump() {
     const channel = this.#channel;
-    if (channel === undefined) return;
+    if (!channel) return;
     let taken = 0;
     const credit = this.#framed ? this.#confirmed + MAX_UNCONFIRMED : Number.POSITIVE_INFINITY;
     const most = channel.readyState === 'open' ? this.#queue.length : 0;
@@ -251,8 +250,7 @@ class Channel {
     if (this.#said) return;
     if (this.#framed) {
       this.#said = true;
-      this.#sendFrame(FIN);
-      return;
+      return this.#sendFrame(FIN);
     }
     const wait = this.#written > 0 ? this.#ripe - Date.now() : 0;
     if (wait > 0) setTimeout(() => this.#pump(), wait);

@@ -2,15 +2,13 @@
 // A peer in a page: open connections, every end, and what the application and the broker want of it.
 // The same rules in Rust: crates/core/src/{closing,peer}.rs.
 
-const { EVENTS, LONGEST, STATES } = require('./books');
+const EVENTS = require('../events');
 const { Broker } = require('./broker');
-const { randomHex } = require('./random');
 const { dropSecret, takeSecret } = require('./secrets');
-const { LINKUP, failure, reasonOf } = require('./signal');
+const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
 const { sizeOf } = require('./channel');
-
-const { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, OPEN, CLOSING, LEAVING } = STATES;
+const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
 
 /** How long the words of a remote that has cut the connection may take through the broker. */
 const WORDS = 300;
@@ -22,88 +20,66 @@ class PagePeer extends Signaling {
   #closed = false;
   #closeError = null;
   #toldError = false;
-  // The application's questions, by token.
-  #finds = new Map();
-  #timer;
+  // The application's questions: `{token, id}`.
+  #finds = new Set();
 
   constructor(options, page) {
     super(options, page);
     this.broker = new Broker(options, takeSecret(options.id), this);
   }
 
-  sessionName() {
-    return randomHex();
-  }
-
   // What the application wants.
 
-  close(handle, error) {
-    const link = this.page.ends.get(handle);
+  close(link, error) {
     if (link.state === OPEN && error === null) return this.#flush(link);
     if (!link.isAttempt && error === null) return;
-    const reported = error ?? failure('ERR_CONNECTION_CLOSED', 'the connection was closed before it was open');
-    if (!link.isAttempt || link.also.length === 0) return this.#cut(link, reported);
-    // Others wait for the same attempt: it goes on for them.
-    if (link.handle === handle) link.handle = link.also.shift();
-    else link.also = link.also.filter((other) => other !== handle);
-    this.page.ends.delete(handle);
-    this.putClosed(handle, reported);
+    this.#cut(link, error ?? failure('ERR_CONNECTION_CLOSED', 'the connection was closed before it was open'));
   }
 
   /** The decision about a caller: a reason denies. */
   decide(link, reason) {
     if (link.state !== ASKING) return;
     if (reason === null) this.accept(link);
-    else this.end(link, null, { code: 'ERR_DENIED', reason });
+    else this.end(link, null, 'ERR_DENIED', reason);
   }
 
   transformed(transport, sdp) {
-    const link = this.find((link) => link.transforming && link.transport?.handle === transport);
-    if (link === undefined) return;
-    link.transforming = false;
-    this.describe(link, sdp);
+    const { link } = transport;
+    if (link.transport === transport) this.describe(link, sdp);
   }
 
   /** Asks the broker for `id`; the answer comes under `token`. */
   look(token, id) {
-    if (this.closing) return this.#settle(token, null, failure('ERR_PEER_CLOSED', 'the peer is closed'));
-    this.#finds.set(token, { id });
-    if (this.broker.ever) this.#limitFind(token);
-    if (this.broker.registered) this.#askFind(token);
+    const find = { token, id };
+    if (this.closing) return this.#settle(find, null, failure('ERR_PEER_CLOSED', 'the peer is closed'));
+    this.#finds.add(find);
+    if (this.broker.ever) this.#limitFind(find);
+    if (this.broker.registered) this.#askFind(find);
   }
 
-  #limitFind(token) {
-    const late = () => this.#settle(token, null, this.broker.noAnswer());
-    this.#finds.get(token).timer ??= setTimeout(late, this.options.timeouts.broker);
+  #limitFind(find) {
+    const late = () => this.#settle(find, null, this.broker.noAnswer());
+    find.timer ??= setTimeout(late, this.options.timeouts.broker);
   }
 
-  #askFind(token) {
-    const find = this.#finds.get(token);
-    find.asked = this.ask({ type: 'find', id: find.id }, (found, error) => this.#settle(token, found, error));
-    this.#limitFind(token);
+  #askFind(find) {
+    find.asked = this.broker.ask({ type: 'find', id: find.id }, (...answer) => this.#settle(find, ...answer));
+    this.#limitFind(find);
   }
 
-  #settle(token, value, error) {
-    const find = this.#finds.get(token);
-    this.#finds.delete(token);
-    clearTimeout(find?.timer);
-    this.questions.delete(find?.asked);
-    this.put(EVENTS.SETTLED, token, JSON.stringify(value), error && JSON.stringify(error));
+  #settle(find, value, error) {
+    this.#finds.delete(find);
+    clearTimeout(find.timer);
+    this.broker.forget(find.asked);
+    this.put(EVENTS.SETTLED, find.token, JSON.stringify(value), error && JSON.stringify(error));
   }
 
   closePeer() {
-    if (this.closing) return;
     this.closing = true;
     if (!this.broker.registered) this.broker.stop();
-    this.#timer = setTimeout(
-      () => {
-        for (const link of [...this.links]) this.deadline(link);
-      },
-      Math.min(this.options.timeouts.close + CLOSE_GRACE, LONGEST),
-    );
     const error = failure('ERR_PEER_CLOSED', 'the peer is closed');
-    for (const token of [...this.#finds.keys()]) this.#settle(token, null, error);
-    for (const link of [...this.links]) {
+    for (const find of this.#finds) this.#settle(find, null, error);
+    for (const link of this.links) {
       if (link.isAttempt) this.giveUp(link, error);
       else if (link.state === OPEN) this.#flush(link);
     }
@@ -113,7 +89,7 @@ class PagePeer extends Signaling {
   /** The page goes away, and nobody here hears anything any more. */
   leave() {
     for (const link of this.links) {
-      this.sendBye(link, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
+      this.sendBye(link, 'ERR_CONNECTION_CLOSED');
       link.transport?.abort();
     }
   }
@@ -123,26 +99,15 @@ class PagePeer extends Signaling {
   registered() {
     this.#toldError = false;
     this.put(EVENTS.REGISTERED, this.handle);
-    for (const token of this.#finds.keys()) this.#askFind(token);
-    for (const link of [...this.links]) this.resume(link);
+    for (const find of this.#finds) this.#askFind(find);
+    for (const link of this.links) this.resume(link);
   }
 
   offline(reason, retryIn) {
     this.put(EVENTS.OFFLINE, this.handle, reason, retryIn);
   }
 
-  complain(error) {
-    this.putError(error);
-  }
-
-  answered(id, message, error) {
-    const answered = this.questions.get(id);
-    this.questions.delete(id);
-    answered?.(message !== null, error);
-  }
-
   lost() {
-    this.questions.clear();
     for (const link of this.links) {
       link.question = undefined;
       link.stop('again');
@@ -153,8 +118,8 @@ class PagePeer extends Signaling {
   /** There is no broker, or it does not want us: what waits for it hears that. */
   noBroker(error) {
     let told = this.#finds.size > 0;
-    for (const token of [...this.#finds.keys()]) this.#settle(token, null, error);
-    for (const link of [...this.links]) {
+    for (const find of this.#finds) this.#settle(find, null, error);
+    for (const link of this.links) {
       if (link.state !== WAITING && !(link.state === CALLING && link.waits('found'))) continue;
       told = true;
       this.giveUp(link, error);
@@ -167,17 +132,13 @@ class PagePeer extends Signaling {
 
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
-    const { handle, remote, metadata, kind, also } = link;
+    const { handle, remote, metadata, kind } = link;
     link.reset();
-    Object.assign(link, { kind, state: OPEN, also: [] });
+    Object.assign(link, { kind, state: OPEN });
     link.stop();
     const incoming = !link.wanted;
     const about = { peer: this.handle, remote, incoming, metadata, linkup: kind === LINKUP };
     this.put(EVENTS.OPEN, handle, JSON.stringify(about));
-    for (const other of also) {
-      this.page.ends.delete(other);
-      this.put(EVENTS.JOINED, other, handle);
-    }
   }
 
   received(link, data) {
@@ -208,7 +169,7 @@ class PagePeer extends Signaling {
       if (!cut || link.kind !== LINKUP) return this.giveUp(link, lost);
       link.cut = true;
       this.part(link, lost, WORDS);
-    } else if (link.state === CLOSING) this.end(link, error, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
+    } else if (link.state === CLOSING) this.finished(link, error);
     else if (link.state === LEAVING) this.end(link, link.farewell);
     else {
       if (!link.wanted && error.code === 'ERR_PROTOCOL') this.putError(error, link.remote);
@@ -218,7 +179,7 @@ class PagePeer extends Signaling {
 
   /** Our close is done: everything was delivered, or not. */
   finished(link, error = null) {
-    this.end(link, error, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
+    this.end(link, error, 'ERR_CONNECTION_CLOSED');
   }
 
   /** The remote goes; it is gone when its transport says so, or after `ms`. */
@@ -252,26 +213,26 @@ class PagePeer extends Signaling {
 
   /** Our attempt, or the remote's, has failed: everybody who knows of it hears why. */
   giveUp(link, error) {
-    this.end(link, error, { code: error.code, reason: '' });
+    this.end(link, error, error.code);
   }
 
   /** Ends a link at once; the remote hears the application's words. */
   #cut(link, error) {
-    this.end(link, error, { code: error.code, reason: reasonOf(error.message) });
+    this.end(link, error, error.code, reasonOf(error.message));
   }
 
   /**
-   * The end of every link: the transport vanishes, the remote hears the bye where it would understand it, and the
-   * application hears the error where it knows of the link.
+   * The end of every link: the transport vanishes, the remote hears a bye with `code` and `reason` where it would
+   * understand it, and the application hears the error where it knows of the link.
    */
-  end(link, error = null, bye = undefined) {
+  end(link, error = null, code = undefined, reason = undefined) {
     const { state, transport } = link;
     link.transport = undefined;
     if (!this.remove(link)) return;
-    if (bye !== undefined) this.sendBye(link, bye);
+    if (code) this.sendBye(link, code, reason);
     // A bye takes longer than the end of a transport that was open: where it says more, it shall be there first.
-    transport?.abort(bye !== undefined && error !== null && state >= OPEN);
-    if (link.isKnown) for (const handle of [link.handle, ...link.also]) this.putClosed(handle, error);
+    transport?.abort(code && error && state >= OPEN);
+    if (link.isKnown) this.putClosed(link.handle, error);
     if (this.closing) {
       if (state === CLOSING) this.#closeError ??= error;
       return this.#finishIfDone();
@@ -284,7 +245,6 @@ class PagePeer extends Signaling {
   #finishIfDone() {
     if (this.#closed || this.links.size > 0) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
     this.broker.stop(() => {
       dropSecret(this.options.id, this.broker.secret);
       this.page.peers.delete(this.handle);

@@ -8,7 +8,6 @@
 const { randomHex } = require('./random');
 
 const held = new Map();
-let listens = false;
 
 const key = (id) => `linkup:${id}`;
 
@@ -17,7 +16,6 @@ function storage(act) {
     return act(globalThis.sessionStorage);
   } catch {
     // Absent, forbidden or full: then a reload waits until the broker has noticed that the old page is gone.
-    return undefined;
   }
 }
 
@@ -27,20 +25,20 @@ function takeSecret(id) {
   if (held.has(id)) return randomHex();
   held.set(id, secret);
   forgetStored();
-  if (!listens) {
-    listens = true;
-    globalThis.addEventListener?.('pagehide', () => {
-      for (const [id, secret] of held) storage((session) => session.setItem(key(id), secret));
-    });
-    // It was only put aside, with all its peers.
-    globalThis.addEventListener?.('pageshow', forgetStored);
-  }
+  // The same listener again is none more.
+  globalThis.addEventListener?.('pagehide', store);
+  // It was only put aside, with all its peers.
+  globalThis.addEventListener?.('pageshow', forgetStored);
   return secret;
 }
 
 /** The peer has given up its id. */
 function dropSecret(id, secret) {
   if (held.get(id) === secret) held.delete(id);
+}
+
+function store() {
+  for (const [id, secret] of held) storage((session) => session.setItem(key(id), secret));
 }
 
 function forgetStored() {

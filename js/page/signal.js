@@ -4,11 +4,7 @@
 // The same rules in Rust: crates/proto/src/signal.rs.
 
 const { isObject } = require('../check');
-
-/** What the remote is, as far as its signals have told. A plain simple-peer client never gets a bye. */
-const UNKNOWN = 0;
-const PLAIN = 1;
-const LINKUP = 2;
+const { LINKUP, PLAIN } = require('./states');
 
 const VERSION = 1;
 const MAX_SIGNAL = 64 * 1024;
@@ -43,10 +39,10 @@ function readSignal(text) {
   const { linkup, candidate, sdp, type } = signal;
   const result = { kind: PLAIN };
   if (linkup !== undefined) {
-    if (!isObject(linkup)) throw wrong('has a `linkup` that is not an object');
-    const { v, session, metadata, bye } = linkup;
-    if (typeof session !== 'string' || session === '' || session.length > 64) throw wrong('has no `linkup.session`');
-    if (!Number.isInteger(v)) throw wrong('has no `linkup.v`');
+    const { v, session, metadata, bye } = linkup ?? {};
+    if (!Number.isInteger(v) || typeof session !== 'string' || session === '' || session.length > 64) {
+      throw wrong('has a `linkup` without `v` or `session`');
+    }
     Object.assign(result, { kind: LINKUP, session, metadata });
     if (isObject(bye)) {
       const reason = typeof bye.reason === 'string' ? reasonOf(bye.reason) : '';
@@ -92,4 +88,4 @@ function writeSignal(kind, session, body, extra) {
   return JSON.stringify(kind === PLAIN ? body : { ...body, linkup: { v: VERSION, session, ...extra } });
 }
 
-module.exports = { UNKNOWN, PLAIN, LINKUP, VERSION, failure, codeOf, reasonOf, readSignal, writeSignal };
+module.exports = { VERSION, failure, codeOf, reasonOf, readSignal, writeSignal };

@@ -3,10 +3,10 @@
 // The same rules in Rust: crates/core/src/{signaling,glare}.rs.
 
 const { Attempts } = require('./attempt');
-const { EVENTS, STATES, nextHandle } = require('./books');
-const { LINKUP, PLAIN, failure, readSignal } = require('./signal');
-
-const { CALLING, CONNECTING, ASKING, ANSWERING, OPEN, CLOSING, LEAVING } = STATES;
+const EVENTS = require('../events');
+const { nextHandle } = require('./books');
+const { failure, readSignal } = require('./signal');
+const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, PLAIN } = require('./states');
 
 /** Attempts of strangers that may be under way at once, before they are told to come back later. */
 const MAX_INCOMING = 256;
@@ -29,14 +29,14 @@ class Signaling extends Attempts {
     if (from === this.options.id) return;
     let signal;
     try {
-      signal = readSignal(text);
+      signal = { ...readSignal(text), remote: from };
     } catch (error) {
       return this.putError(error, from);
     }
-    if (signal.offer !== undefined) this.#offered(from, signal);
-    else if (signal.answer !== undefined) this.#answered(from, signal);
-    else if (signal.candidate) this.#addressed(from, signal);
-    else if (signal.bye) this.#bade(from, signal);
+    if (signal.offer !== undefined) this.#offered(signal);
+    else if (signal.answer !== undefined) this.#answered(signal);
+    else if (signal.candidate) this.#addressed(signal);
+    else if (signal.bye) this.#bade(signal);
   }
 
   /**
@@ -44,60 +44,57 @@ class Signaling extends Attempts {
    * with one connection and pick the same one without asking: the offer of the smaller id wins. The rest follows from
    * the broker's keeping the order: see crates/core/src/glare.rs.
    */
-  #offered(from, offer) {
-    const { session, kind } = offer;
-    const refused = { remote: from, session, kind };
-    if (this.closing) return this.sendBye(refused, { code: 'ERR_PEER_CLOSED', reason: '' });
-    const link = this.current(from);
-    if (link === undefined) return this.#called(from, offer);
+  #offered(offer) {
+    const { session, kind, remote } = offer;
+    if (this.closing) return this.sendBye(offer, 'ERR_PEER_CLOSED');
+    const link = this.current(remote);
+    if (!link) return this.#called(offer);
     if (link.session === session) {
       // The caller came back to the broker and does not know whether our answer was lost.
       if (link.state === ANSWERING) this.repeat(link);
-    } else if (link.state === CALLING && link.passed > 0 && isSmaller(this.options.id, from)) {
+    } else if (link.state === CALLING && link.passed > 0 && order(this.options.id) < order(remote)) {
       // Ours wins. The remote may have missed it: whoever has it already passes over the second one.
       if (kind !== LINKUP) return;
       link.kind = LINKUP;
       this.repeat(link);
-    } else if (link.isAttempt && link.wanted) this.#takeOver(link, offer);
-    else {
-      const message = `${JSON.stringify(from)} began a new connection: it had lost this one`;
+    } else if (link.isAttempt && link.wanted) {
+      // We want the peer that calls, too: it is answered under the name of our own call.
+      this.stopTransport(link);
+      this.forgetQuestion(link);
+      link.reset();
+      this.#note(link, offer);
+      this.accept(link);
+    } else {
+      const message = `${JSON.stringify(remote)} began a new connection: it had lost this one`;
       this.end(link, failure('ERR_CONNECTION_LOST', message));
-      this.#called(from, offer);
+      this.#called(offer);
     }
   }
 
   /** A call that nobody here asked for. */
-  #called(from, { session, kind, metadata, offer }) {
-    let callers = 0;
-    for (const link of this.links) if (!link.isKnown) callers += 1;
+  #called(offer) {
+    const { remote, metadata } = offer;
+    const callers = [...this.links].filter((link) => !link.isKnown).length;
     if (this.links.size >= this.options.limits.connections || callers >= MAX_INCOMING) {
-      return this.sendBye({ remote: from, session, kind }, { code: 'ERR_DENIED', reason: 'too many connections' });
+      return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
     }
-    const link = this.insert(nextHandle(), from, false);
-    Object.assign(link, { session, kind, metadata, offer, state: ASKING });
-    this.limit(link);
+    const link = this.insert(nextHandle(), remote, false);
+    this.#note(link, offer);
     if (!this.options.asks) return this.accept(link);
-    this.put(EVENTS.REQUEST, link.handle, JSON.stringify({ peer: this.handle, from, metadata }));
+    this.put(EVENTS.REQUEST, link.handle, JSON.stringify({ peer: this.handle, from: remote, metadata }));
   }
 
-  /** Answers a call of a peer that we want, too, under the name of our own call. */
-  #takeOver(link, { session, kind, metadata, offer }) {
-    this.stopTransport(link);
-    this.forgetQuestion(link);
-    link.reset();
+  #note(link, { session, kind, metadata, offer }) {
     Object.assign(link, { session, kind, metadata, offer, state: ASKING });
     this.limit(link);
-    this.accept(link);
   }
 
-  #answered(from, { session, kind, metadata, answer }) {
-    const link = this.linkOf(from, session);
-    if (link === undefined) {
-      // We gave that call up before we knew that a bye would be understood: without one the other side would go on,
-      // and our next call or its own would wait for an attempt that is dead.
-      const about = { remote: from, session, kind };
-      return this.sendBye(about, { code: 'ERR_CONNECTION_CLOSED', reason: '' });
-    }
+  #answered(signal) {
+    const { kind, metadata, answer } = signal;
+    const link = this.linkOf(signal);
+    // We gave that call up before we knew that a bye would be understood: without one the other side would go on,
+    // and our next call or its own would wait for an attempt that is dead.
+    if (!link) return this.sendBye(signal, 'ERR_CONNECTION_CLOSED');
     if (link.state !== CALLING || link.passed === 0 || (kind === PLAIN && link.kind === LINKUP)) return;
     const { missed } = link;
     Object.assign(link, { kind, metadata, state: CONNECTING, missed: false });
@@ -107,9 +104,10 @@ class Signaling extends Attempts {
     if (missed) this.repeat(link);
   }
 
-  #addressed(from, { session, kind, candidate }) {
-    const link = this.linkOf(from, session);
-    if (link === undefined || (kind === PLAIN && link.kind === LINKUP) || !link.isCurrent) return;
+  #addressed(signal) {
+    const { kind, candidate } = signal;
+    const link = this.linkOf(signal);
+    if (!link || (kind === PLAIN && link.kind === LINKUP) || !link.isCurrent) return;
     const { addresses, state, transport } = link;
     const key = JSON.stringify(candidate);
     if (candidate.candidate === '' || addresses.size >= MAX_CANDIDATES || addresses.has(key)) return;
@@ -117,32 +115,27 @@ class Signaling extends Attempts {
     if ([CONNECTING, ANSWERING, OPEN].includes(state)) transport.addCandidate(candidate);
   }
 
-  #bade(from, { session, bye: { code, reason } }) {
-    const link = this.linkOf(from, session);
-    if (link === undefined) return;
+  #bade(signal) {
+    const { code, reason } = signal.bye;
+    const link = this.linkOf(signal);
+    if (!link) return;
     const what = FAREWELLS[code] ?? 'ended the connection';
-    const error = failure(code, `${JSON.stringify(from)} ${what}${reason && ': '}${reason}`);
-    const orderly = code === 'ERR_CONNECTION_CLOSED';
+    const error = failure(code, `${JSON.stringify(signal.remote)} ${what}${reason && ': '}${reason}`);
+    const farewell = code === 'ERR_CONNECTION_CLOSED' ? null : error;
     const unwilling = ['ERR_ABORTED', 'ERR_CONNECTION_CLOSED', 'ERR_CONNECT_TIMEOUT'].includes(code);
     if (link.state === ANSWERING && link.wanted && unwilling) {
       // The remote does not want its own call any more. That says nothing about ours.
       this.callAgain(link);
-    } else if (link.state === OPEN) this.part(link, orderly ? null : error, LEAVE_AFTER);
+    } else if (link.state === OPEN) this.part(link, farewell, LEAVE_AFTER);
     // Both close: our own flush says how it ended.
     else if (link.state === CLOSING && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code)) return;
-    else if (link.state === LEAVING && !link.cut) return;
+    else if (link.state !== LEAVING) this.end(link, error);
     // The transport is gone already, and this says why.
-    else if (link.state === LEAVING) this.end(link, orderly ? null : error);
-    else this.end(link, error);
+    else if (link.cut) this.end(link, farewell);
   }
 }
 
-/** Whether `a` comes before `b` in the order of their UTF-8 bytes, which is that of their characters. */
-function isSmaller(a, b) {
-  const [x, y] = [Array.from(a), Array.from(b)];
-  const i = x.findIndex((character, i) => character !== y[i]);
-  if (i < 0) return x.length < y.length;
-  return i < y.length && x[i].codePointAt(0) < y[i].codePointAt(0);
-}
+/** A text whose usual order is that of the id's UTF-8 bytes, which is that of its characters. */
+const order = (id) => Array.from(id, (character) => character.codePointAt(0).toString(16).padStart(6, '0')).join('');
 
 module.exports = { Signaling };

@@ -14,31 +14,28 @@ const REST_OF_IDLE = 0.4;
 /** For a bye to overtake, by way of the broker, the end of the transport. */
 const LINGER = 250;
 
-class Transport {
+class Transport extends Channel {
   #pc;
-  #channel;
   #silence;
   #gathered;
 
   /**
    * @param {object} peer hears: described, gathered, opened, received, drained, gone, finished, failed, each with `link`
    * @param {object} link
-   * @param {number} handle
    */
-  constructor(peer, link, handle) {
+  constructor(peer, link) {
+    super(peer.options, link);
     this.peer = peer;
-    this.link = link;
-    this.handle = handle;
   }
 
   /** Comes to be: as the caller, or as the called with an offer. Its description follows. */
   async start(offer) {
-    const { options } = this.peer;
+    const { options } = this;
     const { channelName = Math.random().toString(36).slice(2), channelConfig } = options;
     const calls = offer === undefined;
     try {
       const pc = this.#make(options);
-      if (calls || channelConfig?.negotiated) this.#channel.made(pc.createDataChannel(channelName, channelConfig));
+      if (calls || channelConfig?.negotiated) this.made(pc.createDataChannel(channelName, channelConfig));
       if (!calls) await pc.setRemoteDescription({ type: 'offer', sdp: offer });
       await pc.setLocalDescription(await (calls ? pc.createOffer() : pc.createAnswer()));
       if (!options.trickle) await this.#allGathered(pc, options.iceCompleteTimeout);
@@ -62,27 +59,8 @@ class Transport {
     this.#pc?.addIceCandidate(candidate).catch(() => {});
   }
 
-  get buffered() {
-    return this.#channel?.buffered ?? 0;
-  }
-
   get maxMessage() {
     return Math.min(this.#pc?.sctp?.maxMessageSize || USUAL_MESSAGE, MAX_MESSAGE);
-  }
-
-  /** The engine's `send()`. */
-  send(data) {
-    return this.#channel?.send(data, this.maxMessage) ?? -1;
-  }
-
-  /** The application has got one more of the messages. */
-  handed() {
-    this.#channel?.handed();
-  }
-
-  /** Delivers what was accepted, then closes: `finished` follows. */
-  close() {
-    this.#channel.close();
   }
 
   /** Numbers about the connection. What is not known is absent. */
@@ -118,20 +96,20 @@ class Transport {
     const pc = this.#pc;
     this.peer = this.#pc = undefined;
     clearTimeout(this.#silence);
-    if (pc === undefined) return;
-    this.#channel.drop();
+    if (!pc) return;
+    this.drop();
     this.#gathered?.();
-    for (const name of [
-      'icecandidate',
-      'iceconnectionstatechange',
-      'connectionstatechange',
-      'icegatheringstatechange',
-    ]) {
-      pc[`on${name}`] = null;
-    }
-    pc.ondatachannel = null;
-    if (linger && this.#channel.open) setTimeout(() => pc.close(), LINGER);
+    pc.onicecandidate = pc.oniceconnectionstatechange = pc.onconnectionstatechange = null;
+    pc.onicegatheringstatechange = pc.ondatachannel = null;
+    if (linger && this.open) setTimeout(() => pc.close(), LINGER);
     else pc.close();
+  }
+
+  /** Something has happened: the peer hears of it. */
+  tell(what, about) {
+    if (what === 'lost') this.#failed('ERR_CONNECTION_LOST', about ?? 'the remote is gone', true);
+    else if (what === 'broken') this.#failed('ERR_PROTOCOL', about);
+    else this.peer?.[what](this.link, about);
   }
 
   #failed(code, error, cut) {
@@ -144,30 +122,23 @@ class Transport {
     if (RTCPeerConnection === undefined) throw new Error('there is no RTCPeerConnection here');
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
     this.#pc = pc;
-    const tell = (what, about) => {
-      if (what === 'lost') this.#failed('ERR_CONNECTION_LOST', about ?? 'the remote is gone', true);
-      else if (what === 'broken') this.#failed('ERR_PROTOCOL', about);
-      else this.peer?.[what](this.link, about);
-    };
-    this.#channel = new Channel(options, this.link, tell);
     pc.onicecandidate = ({ candidate }) => {
       if (!candidate?.candidate) return;
       const { candidate: line, sdpMid, sdpMLineIndex } = candidate;
-      tell('gathered', { candidate: line, sdpMid, sdpMLineIndex });
+      this.tell('gathered', { candidate: line, sdpMid, sdpMLineIndex });
     };
-    pc.ondatachannel = ({ channel }) => this.#channel.arrived(channel);
+    pc.ondatachannel = ({ channel }) => this.arrived(channel);
     pc.oniceconnectionstatechange = pc.onconnectionstatechange = () => this.#changed(pc, options.timeouts.idle);
     return pc;
   }
 
   #changed(pc, idle) {
     const { iceConnectionState: ice, connectionState: whole } = pc;
-    const { open } = this.#channel;
-    if (ice === 'failed' || (whole === 'failed' && !open)) {
+    if (ice === 'failed' || (whole === 'failed' && !this.open)) {
       return this.#failed('ERR_ICE_FAILED', 'no pair of addresses works, or the one that did works no more');
     }
     clearTimeout(this.#silence);
-    if (open && ice === 'disconnected') this.#doubt(pc, idle);
+    if (this.open && ice === 'disconnected') this.#doubt(pc, idle);
   }
 
   /** The browser has not heard the remote for a while, and it may come back. */
@@ -188,12 +159,9 @@ class Transport {
 
   #allGathered(pc, timeout) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, timeout);
-      this.#gathered = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && this.#gathered();
+      this.#gathered = resolve;
+      setTimeout(resolve, timeout);
+      pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve();
       pc.onicegatheringstatechange();
     });
   }

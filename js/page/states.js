@@ -1,0 +1,21 @@
+'use strict';
+// States of a link, in the order of its life. Ours: the first three; theirs: ASKING and ANSWERING.
+
+const WAITING = 0;
+const CALLING = 1;
+const CONNECTING = 2;
+const ASKING = 3;
+const ANSWERING = 4;
+const OPEN = 5;
+/** Closed here; the transport delivers the rest. */
+const CLOSING = 6;
+/** Closed by the remote; what it sent before is still on its way to us. */
+const LEAVING = 7;
+
+// What the remote is, as far as its signals have told. A plain simple-peer client never gets a bye.
+
+const UNKNOWN = 0;
+const PLAIN = 1;
+const LINKUP = 2;
+
+module.exports = { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, OPEN, CLOSING, LEAVING, UNKNOWN, PLAIN, LINKUP };

@@ -1,0 +1,15 @@
+// Names of internal properties that the build for pages shortens (build-page.js). Only what __test__/js/short-names.test.js
+// agrees to: nothing that is public, on the wire or the platform's, and nothing that is reached by a string.
+'use strict';
+
+module.exports = `
+  addCandidate afterOnce api arrived ask asked asks awake begin brokers callAgain closePeer closedError core
+  current deadline decide defaultBroker describe described drain embedded ends engine events ever expectClose
+  farewell forget forgetQuestion giveUp handCandidates handed handle hold hub incoming insert isAttempt
+  isCurrent isKnown leave linkOf live look made mailbox maxMessage missed noAnswer noBroker othersMayReturn
+  ownOptions owner passed peers post previous putClosed putError question refuse roster said sendBye
+  sendSignal setAnswer settings signaled startAll startTransport stopTransport tell timer transformed
+  transforms usable waits wanted
+`
+  .trim()
+  .split(/\s+/);
