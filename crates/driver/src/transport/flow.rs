@@ -49,7 +49,7 @@ pub(super) enum Mark {
 pub(super) struct Flow {
     /// Whether both sides are linkup peers on an ordered, reliable channel, so that there are binary frames.
     framed: bool,
-    /// Sizes of the messages that SCTP has, oldest first.
+    /// Sizes of the messages that SCTP has, oldest first; kept only where the remote confirms none.
     flight: Mutex<Flight>,
     written: AtomicU64,
     /// Messages of ours that the remote has handed to its application, as it says.
@@ -111,10 +111,17 @@ impl Flow {
     }
 
     fn launched(&self, length: usize) {
-        let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
-        flight.lengths.push_back(length);
-        flight.bytes += length;
         self.written.fetch_add(1, Ordering::SeqCst);
+        if !self.framed {
+            let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
+            flight.lengths.push_back(length);
+            flight.bytes += length;
+        }
+    }
+
+    /// Messages of which the remote has not said that its application has them.
+    fn unconfirmed(&self) -> u64 {
+        self.written.load(Ordering::SeqCst).saturating_sub(self.confirmed.load(Ordering::SeqCst))
     }
 
     /// Messages of which SCTP has no complete acknowledgement, `outstanding` bytes being open.
@@ -133,9 +140,7 @@ impl Flow {
     /// Messages that the remote may not have, those included that never got to SCTP.
     pub(super) async fn undelivered(&self, channel: &dyn DataChannel, link: &Link) -> usize {
         if self.framed {
-            let written = self.written.load(Ordering::SeqCst);
-            let unconfirmed = written.saturating_sub(self.confirmed.load(Ordering::SeqCst));
-            return usize::try_from(unconfirmed).unwrap_or(usize::MAX).saturating_add(link.waiting());
+            return usize::try_from(self.unconfirmed()).unwrap_or(usize::MAX).saturating_add(link.waiting());
         }
         // A channel that is closed says nothing more: what was last known counts.
         let in_flight = match channel.outstanding_bytes().await {
@@ -167,8 +172,7 @@ impl Flow {
         if !self.framed {
             return self.flight.lock().unwrap_or_else(PoisonError::into_inner).lengths.len() < MAX_FLIGHT;
         }
-        let under_way = self.written.load(Ordering::SeqCst).saturating_sub(self.confirmed.load(Ordering::SeqCst));
-        under_way < MAX_UNCONFIRMED
+        self.unconfirmed() < MAX_UNCONFIRMED
     }
 
     fn handle_ack(&self, count: u64) -> Result<(), Error> {
@@ -266,7 +270,7 @@ impl Writer {
     }
 
     async fn say(&mut self, frame: Frame<'_>) -> webrtc::error::Result<()> {
-        let bytes = BytesMut::from(&frame.encode()[..]);
+        let bytes = encoded(frame);
         self.outstanding += bytes.len();
         self.channel.send(bytes).await
     }
@@ -297,11 +301,16 @@ impl Writer {
 
     fn binary(&self, bytes: Bytes) -> BytesMut {
         if self.flow.framed {
-            BytesMut::from(&Frame::Binary(&bytes).encode()[..])
+            encoded(Frame::Binary(&bytes))
         } else {
             bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
         }
     }
+}
+
+/// A frame as the channel takes it, without another copy.
+fn encoded(frame: Frame<'_>) -> BytesMut {
+    BytesMut::from(Bytes::from(frame.encode()))
 }
 
 /// Hands messages to the application until the channel is closed: the last one is handed over when this returns.
