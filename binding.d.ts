@@ -39,14 +39,23 @@ export declare function drain(mailbox: number): Array<number | string | Uint8Arr
 /** Asks whether an id is registered; SETTLED follows. */
 export declare function find(peer: number, token: number, id: string): boolean
 
+/** Whether messages of a connection come to the mailbox, or wait: then the remote's sender has to wait, too. */
+export declare function flow(connection: number, open: boolean): void
+
+/** Sends a frame of a stream: 0 done, 1 done and DRAINED with 1 follows, -1 closed, -4 unsupported. */
+export declare function frame(connection: number, kind: number, stream: number, body?: Uint8Array | undefined | null): number
+
 /** Bytes of the largest single message that the other side takes; 0 for an unknown connection. */
 export declare function maxMessage(connection: number): number
 
 /** Opens the mailbox of this environment. `ring` is called when there is something to drain. */
 export declare function open(ring: () => void): number
 
-/** Sends: 0 done, 1 done and wait for DRAINED, -1 closed, -2 buffer full, -3 too large, -4 unsupported. */
-export declare function send(connection: number, data: string | Uint8Array): number
+/**
+ * Sends a message: 0 done, 1 done and DRAINED follows, -1 closed, -2 buffer full, -3 too large, -4 unsupported. With a
+ * token that is not 0, SETTLED follows when the remote has it.
+ */
+export declare function send(connection: number, data: string | Uint8Array, token: number): number
 
 /** Measures a connection; SETTLED with JSON follows. False where there is no such open connection. */
 export declare function stats(connection: number, token: number): boolean

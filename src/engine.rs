@@ -6,7 +6,7 @@ use linkup_driver::core::{ConnectionId, Token, TransportId};
 use linkup_driver::{Message, Peer, SendError, Sent};
 use linkup_proto::{Error, ErrorCode, PeerId};
 use napi::Env;
-use napi::bindgen_prelude::{Either, Function, Uint8Array};
+use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
 
 use crate::embedded::{self, EmbeddedKeeper};
@@ -61,21 +61,43 @@ pub fn connect(peer: u32, remote: String) -> napi::Result<u32> {
     Ok(connection.0)
 }
 
-/// Sends: 0 done, 1 done and wait for DRAINED, -1 closed, -2 buffer full, -3 too large, -4 unsupported.
+/// Sends a message: 0 done, 1 done and DRAINED follows, -1 closed, -2 buffer full, -3 too large, -4 unsupported. With a
+/// token that is not 0, SETTLED follows when the remote has it.
 #[napi(catch_unwind)]
-pub fn send(connection: u32, data: Either<String, Uint8Array>) -> i32 {
+pub fn send(connection: u32, data: Either<String, &[u8]>, token: u32) -> i32 {
+    let Some(link) = registry::link(connection) else { return -1 };
     let message = match data {
         Either::A(text) => Message::Text(text),
-        // Binary messages need frames that both sides know.
-        Either::B(_) => return -4,
+        // The one copy: the application may change its bytes as soon as this returns.
+        Either::B(bytes) => Message::Binary(bytes.to_vec().into()),
     };
+    outcome(link.send_for(message, (token != 0).then_some(Token(token))))
+}
+
+/// Sends a frame of a stream: 0 done, 1 done and DRAINED with 1 follows, -1 closed, -4 unsupported.
+#[napi(catch_unwind)]
+pub fn frame(connection: u32, kind: u32, stream: u32, body: Option<&[u8]>) -> i32 {
     let Some(link) = registry::link(connection) else { return -1 };
-    match link.send(message) {
+    let Ok(kind) = u8::try_from(kind) else { return -4 };
+    outcome(link.send_stream(kind, stream, body.unwrap_or_default()))
+}
+
+fn outcome(sent: Result<Sent, SendError>) -> i32 {
+    match sent {
         Ok(Sent::Done) => 0,
         Ok(Sent::Full) => 1,
         Err(SendError::Closed) => -1,
         Err(SendError::BufferFull) => -2,
         Err(SendError::TooLarge { .. }) => -3,
+        Err(SendError::Unsupported) => -4,
+    }
+}
+
+/// Whether messages of a connection come to the mailbox, or wait: then the remote's sender has to wait, too.
+#[napi(catch_unwind)]
+pub fn flow(connection: u32, open: bool) {
+    if let Some(link) = registry::link(connection) {
+        link.flow(open);
     }
 }
 

@@ -41,6 +41,9 @@ pub enum Kind {
     Text = 11,
     Binary = 12,
     Drained = 13,
+    Frame = 14,
+    Sending = 15,
+    Receiving = 16,
 }
 
 /// One of the two values that an event carries.
@@ -144,6 +147,12 @@ impl Mailbox {
             }
         };
         self.push(Event { kind, handle: connection, a, b: Value::Null, weight: bytes + MESSAGE_OVERHEAD })
+    }
+
+    /// The same for the frame of a stream.
+    pub fn post_frame(&self, connection: u32, frame: bytes::Bytes) -> bool {
+        let weight = frame.len() + MESSAGE_OVERHEAD;
+        self.push(Event { kind: Kind::Frame, handle: connection, a: Value::Bytes(frame), b: Value::Null, weight })
     }
 
     /// Waits until messages may be left again.

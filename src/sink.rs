@@ -4,8 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use linkup_driver::core::{ConnectionId, Event};
-use linkup_driver::{Message, Sink};
+use bytes::Bytes;
+use linkup_driver::core::{ConnectionId, Event, Token};
+use linkup_driver::{Direction, Message, Sink};
 use linkup_proto::Error;
 use serde_json::json;
 
@@ -35,11 +36,11 @@ impl Sink for PeerSink {
                 let retry_in = u32::try_from(retry_in.as_millis()).unwrap_or(u32::MAX);
                 post(Kind::Offline, self.peer, Value::Text(reason), Value::Number(retry_in));
             }
-            Event::Open { connection, remote, incoming, metadata, linkup } => {
+            Event::Open { connection, remote, incoming, metadata, linkup, caller } => {
                 registry::add_connection(connection, self.peer);
                 let info = json!({
                     "peer": self.peer, "remote": remote.as_str(), "incoming": incoming,
-                    "metadata": metadata, "linkup": linkup,
+                    "metadata": metadata, "linkup": linkup.is_some(), "caller": caller,
                 });
                 post(Kind::Open, connection.0, text(info), Value::Null);
             }
@@ -86,6 +87,26 @@ impl Sink for PeerSink {
     }
 
     fn drained(&self, connection: ConnectionId) {
-        self.mailbox.post(Kind::Drained, connection.0, Value::Null, Value::Null);
+        self.mailbox.post(Kind::Drained, connection.0, Value::Number(0), Value::Null);
+    }
+
+    fn streams_drained(&self, connection: ConnectionId) {
+        self.mailbox.post(Kind::Drained, connection.0, Value::Number(1), Value::Null);
+    }
+
+    fn stream(&self, connection: ConnectionId, frame: Bytes) -> bool {
+        self.mailbox.post_frame(connection.0, frame)
+    }
+
+    fn arrived(&self, token: Token) {
+        self.mailbox.post(Kind::Settled, token.0, Value::Text("true".to_owned()), Value::Null);
+    }
+
+    fn progress(&self, connection: ConnectionId, direction: Direction, done: u32, total: u32) {
+        let kind = match direction {
+            Direction::Sending => Kind::Sending,
+            Direction::Receiving => Kind::Receiving,
+        };
+        self.mailbox.post(kind, connection.0, Value::Number(done), Value::Number(total));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use linkup_proto::signal::Candidate;
+use linkup_proto::signal::{Candidate, Receive};
 use linkup_proto::{Error, PeerId};
 use serde_json::Value;
 
@@ -62,6 +62,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Sent along with offers and answers.
     pub metadata: Option<Value>,
+    /// What this side takes on a data channel.
+    pub receive: Receive,
     /// False: a description waits until it has all its candidates.
     pub trickle: bool,
     /// Whether the application wants to decide about callers: [`Event::Request`].
@@ -230,8 +232,10 @@ pub enum Event {
         incoming: bool,
         /// What the other side gave as its metadata.
         metadata: Option<Value>,
-        /// Whether the other side is a linkup peer.
-        linkup: bool,
+        /// What the other side takes, where it is a linkup peer.
+        linkup: Option<Receive>,
+        /// Whether the data channel was made here.
+        caller: bool,
     },
     /// `connection` was asked for while `existing`, to the same peer, had just come up by the remote's doing:
     /// use that one. `connection` is forgotten.

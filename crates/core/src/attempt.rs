@@ -107,6 +107,7 @@ impl Peer {
         link.session.clear();
         link.kind = Kind::Unknown;
         link.metadata = None;
+        link.receive = None;
         link.local = Local::default();
         link.addresses = Addresses::default();
         self.start(now, key);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use linkup_proto::signal::Body;
+use linkup_proto::signal::{Body, Receive};
 use linkup_proto::{Error, ErrorCode};
 
 use crate::io::Timer;
@@ -17,6 +17,7 @@ impl Peer {
         else {
             return;
         };
+        let caller = matches!(link.state, State::Connecting);
         link.state = State::Open;
         link.local = Local::default();
         link.addresses.forget();
@@ -27,7 +28,8 @@ impl Peer {
             remote: link.remote.clone(),
             incoming: !link.wanted,
             metadata: link.metadata.take(),
-            linkup: link.kind == Kind::Linkup,
+            linkup: (link.kind == Kind::Linkup).then(|| link.receive.unwrap_or(Receive::UNKNOWN)),
+            caller,
         });
         self.io.transport(transport, TransportCommand::Start { connection });
         for other in std::mem::take(&mut link.also) {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use linkup_proto::broker::{Frame, Request};
-use linkup_proto::signal::Candidate;
+use linkup_proto::signal::{Candidate, Receive};
 use linkup_proto::{Error, ErrorCode, PeerId, limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -147,6 +147,7 @@ impl Victim {
             brokers: 2,
             timeouts: Timeouts::default(),
             metadata: None,
+            receive: Receive::UNKNOWN,
             trickle: true,
             asks,
             transforms,

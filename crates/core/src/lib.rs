@@ -15,6 +15,7 @@
 //! | `signaling` | what remote peers say |
 //! | `glare` | which of two calls counts |
 //! | `closing` | open connections, and every end |
+//! | `wire` | an open channel: frames, credit, confirmation |
 //! | `link`, `io` | their data; outputs, timers, dice |
 
 mod api;
@@ -29,6 +30,7 @@ mod link;
 mod peer;
 mod registration;
 mod signaling;
+pub mod wire;
 
 pub use api::*;
 pub use peer::Peer;

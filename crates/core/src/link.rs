@@ -1,7 +1,7 @@
 //! One relation to one remote peer, from the first thought of calling it to the last byte: its data and states.
 //! The rules are in `attempt`, `glare` and `closing`.
 
-use linkup_proto::signal::{Body, Candidate};
+use linkup_proto::signal::{Body, Candidate, Receive};
 use linkup_proto::{Error, PeerId, limits};
 use serde_json::Value;
 
@@ -112,6 +112,8 @@ pub(crate) struct Link {
     pub(crate) kind: Kind,
     /// The remote's.
     pub(crate) metadata: Option<Value>,
+    /// What the remote takes, as it says.
+    pub(crate) receive: Option<Receive>,
     pub(crate) transport: Option<TransportId>,
     pub(crate) local: Local,
     pub(crate) addresses: Addresses,
@@ -134,6 +136,7 @@ impl Link {
             session: String::new(),
             kind: Kind::Unknown,
             metadata: None,
+            receive: None,
             transport: None,
             local: Local::default(),
             addresses: Addresses::default(),

@@ -243,6 +243,7 @@ impl Peer {
             version: VERSION,
             session: session.to_owned(),
             metadata: self.config.metadata.clone().filter(|_| describes),
+            receive: describes.then_some(self.config.receive),
         });
         let signal = Signal { linkup, body }.to_text();
         let signal = BrokerSignal { from: Some(self.config.id.clone()), to: to.clone(), signal };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use linkup_proto::signal::{Body, Candidate, Linkup, Signal, truncate};
+use linkup_proto::signal::{Body, Candidate, Linkup, Receive, Signal, truncate};
 use linkup_proto::{Error, ErrorCode, PeerId, limits};
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ struct Offer {
     session: String,
     kind: Kind,
     metadata: Option<Value>,
+    receive: Option<Receive>,
     sdp: String,
 }
 
@@ -39,8 +40,13 @@ impl Peer {
         match (signal.body, signal.linkup) {
             (Body::Offer { sdp }, linkup) => {
                 let offer = match linkup {
-                    Some(Linkup { session, metadata, .. }) => Offer { session, kind: Kind::Linkup, metadata, sdp },
-                    None => Offer { session: plain_session(&sdp), kind: Kind::Plain, metadata: None, sdp },
+                    Some(Linkup { session, metadata, receive, .. }) => {
+                        Offer { session, kind: Kind::Linkup, metadata, receive, sdp }
+                    }
+                    None => {
+                        let session = plain_session(&sdp);
+                        Offer { session, kind: Kind::Plain, metadata: None, receive: None, sdp }
+                    }
                 };
                 self.handle_offer(now, from, offer);
             }
@@ -101,6 +107,7 @@ impl Peer {
         link.session = offer.session;
         link.kind = offer.kind;
         link.metadata.clone_from(&offer.metadata);
+        link.receive = offer.receive;
         link.state = State::Asking { sdp: offer.sdp };
         let key = self.insert(link);
         self.io.timers.set(Timer::Link(key), now, self.config.timeouts.connect);
@@ -119,6 +126,7 @@ impl Peer {
         link.session = offer.session;
         link.kind = offer.kind;
         link.metadata = offer.metadata;
+        link.receive = offer.receive;
         link.local = Local::default();
         link.addresses = Addresses::default();
         link.state = State::Asking { sdp: offer.sdp };
@@ -161,6 +169,7 @@ impl Peer {
         }
         link.state = State::Connecting;
         link.kind = if linkup.is_some() { Kind::Linkup } else { Kind::Plain };
+        link.receive = linkup.as_ref().and_then(|linkup| linkup.receive);
         link.metadata = linkup.and_then(|linkup| linkup.metadata);
         let missed = std::mem::take(&mut link.missed);
         self.stop_asking(key);

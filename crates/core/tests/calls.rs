@@ -88,7 +88,8 @@ fn an_answered_call_opens_before_it_starts() {
         remote: id("bob"),
         incoming: false,
         metadata: Some(json!({"of": session})),
-        linkup: true,
+        linkup: Some(linkup_testkit::RECEIVE),
+        caller: true,
     };
     let start = TransportCommand::Start { connection: ConnectionId(1) };
     assert_eq!(solo.take(), [Output::Event(open), Output::Transport { transport, command: start }]);

@@ -187,9 +187,9 @@ impl Actor {
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::Open { connection, linkup, .. } => {
+            Event::Open { connection, linkup: Some(receive), .. } => {
                 if let Some(link) = self.link(*connection) {
-                    link.set_linkup(*linkup);
+                    link.set_remote(*receive);
                 }
             }
             // No message after the end: a reader may be about to hand one over.

@@ -22,5 +22,6 @@ mod transport;
 pub use link::{Link, SendError, Sent};
 /// The machine's own words: events, ids, timeouts.
 pub use linkup_core as core;
-pub use options::{ChannelOptions, IceServer, Keeper, Limits, Message, Options, Sink};
+pub use linkup_core::wire::Message;
+pub use options::{ChannelOptions, Direction, IceServer, Keeper, Limits, Options, Sink};
 pub use peer::{Peer, next_id};

@@ -7,22 +7,31 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use linkup_core::ConnectionId;
+use bytes::Bytes;
+use linkup_core::wire::{Message, Outgoing};
+use linkup_core::{ConnectionId, Token};
+use linkup_proto::frame::Frame;
 use linkup_proto::limits::MAX_FRAME_BYTES;
+use linkup_proto::signal::Receive;
 use serde_json::Value;
 use tokio::sync::Notify;
 use webrtc::peer_connection::PeerConnection;
 
-use crate::options::{Limits, Message, Sink};
+use crate::options::{Limits, Sink};
 use crate::stats;
 
 /// What a queued message costs besides its bytes: empty messages need room, too.
 const MESSAGE_COST: usize = 64;
 
+/// Bytes of streams' frames above which [`Sent::Full`] is said, and under which more are taken. Few, because a stream
+/// that waits in its application does not hold up the others.
+const STREAMS_HIGH: usize = 256 * 1024;
+const STREAMS_LOW: usize = 64 * 1024;
+
 /// What a transport knows about its connection, for whoever holds a [`Link`].
 #[derive(Default)]
 pub(crate) struct Wire {
-    /// Bytes of the largest message that goes through.
+    /// Bytes of the largest frame that goes through.
     pub(crate) max_message: AtomicUsize,
     /// Handed to SCTP, not yet acknowledged by the remote's.
     pub(crate) unacknowledged: AtomicUsize,
@@ -52,6 +61,8 @@ pub enum SendError {
         /// The largest that it takes.
         limit: usize,
     },
+    /// It takes frames, which a plain simple-peer client does not know and an unreliable channel does not carry.
+    Unsupported,
 }
 
 impl fmt::Display for SendError {
@@ -60,6 +71,7 @@ impl fmt::Display for SendError {
             Self::Closed => f.write_str("the connection is closed"),
             Self::BufferFull => f.write_str("the send buffer is full"),
             Self::TooLarge { limit } => write!(f, "the remote takes messages of at most {limit} bytes"),
+            Self::Unsupported => f.write_str("the remote takes only text"),
         }
     }
 }
@@ -73,25 +85,35 @@ pub struct Link {
     limits: Limits,
     wire: Arc<Wire>,
     queue: Mutex<Queue>,
-    /// In the queue or taken by the writer, not yet handed to SCTP.
+    /// Bytes of messages in the queue or taken by the writer, not yet handed to SCTP.
     queued: AtomicUsize,
     /// The same, in messages.
     waiting: AtomicUsize,
+    /// The same, in bytes of streams' frames.
+    streaming: AtomicUsize,
     /// [`Sent::Full`] was said; [`Sink::drained`] is owed.
     full: AtomicBool,
+    /// The same for streams.
+    streams_full: AtomicBool,
     wake: Notify,
     /// Whether messages may reach the application, held while one is handed over: after [`Link::mute`] none does.
     listening: Mutex<bool>,
-    /// The remote is a linkup peer: it confirms a close.
-    linkup: AtomicBool,
+    /// The application wants no messages at the moment.
+    paused: AtomicBool,
+    /// It wants them again.
+    pub(crate) resumed: Notify,
+    /// What the remote takes, where it is a linkup peer.
+    remote: OnceLock<Receive>,
 }
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    messages: VecDeque<(Message, Option<Token>)>,
+    streams: VecDeque<Vec<u8>>,
     closed: bool,
-    /// The writer waits to be woken.
-    asleep: bool,
+    /// The writer waits to be woken, by a message or by a frame of a stream.
+    wants_message: bool,
+    wants_stream: bool,
 }
 
 impl fmt::Debug for Link {
@@ -110,10 +132,14 @@ impl Link {
             queue: Mutex::default(),
             queued: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            streaming: AtomicUsize::new(0),
             full: AtomicBool::new(false),
+            streams_full: AtomicBool::new(false),
             wake: Notify::new(),
             listening: Mutex::new(true),
-            linkup: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            resumed: Notify::new(),
+            remote: OnceLock::new(),
         }
     }
 
@@ -122,9 +148,19 @@ impl Link {
     /// # Errors
     /// [`SendError`]; the message was not taken then.
     pub fn send(&self, message: Message) -> Result<Sent, SendError> {
+        self.send_for(message, None)
+    }
+
+    /// Queues a message; [`Sink::arrived`] hears of `token` when the remote has it.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not taken then.
+    pub fn send_for(&self, message: Message, token: Option<Token>) -> Result<Sent, SendError> {
+        if (token.is_some() || matches!(message, Message::Binary(_))) && !self.is_framed() {
+            return Err(SendError::Unsupported);
+        }
         let length = message.len();
-        // Between linkup peers a byte before it says that it is a message.
-        let limit = self.max_message().saturating_sub(usize::from(matches!(message, Message::Binary(_))));
+        let limit = self.max_message();
         if length > limit {
             return Err(SendError::TooLarge { limit });
         }
@@ -132,25 +168,54 @@ impl Link {
         if queue.closed {
             return Err(SendError::Closed);
         }
-        let cost = self.buffered() + self.waiting() * MESSAGE_COST;
-        if cost + length > self.limits.buffered_bytes {
+        let before = self.queued.load(Ordering::SeqCst);
+        let cost = before + self.wire.unacknowledged.load(Ordering::Relaxed) + self.waiting() * MESSAGE_COST;
+        // Whoever has waited for room may send any message, also one as large as the whole buffer.
+        if cost + length > self.limits.buffered_bytes && before > self.limits.high_water_mark {
             return Err(SendError::BufferFull);
         }
-        queue.messages.push_back(message);
+        queue.messages.push_back((message, token));
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let queued = self.queued.fetch_add(length, Ordering::SeqCst) + length;
-        let wake = std::mem::take(&mut queue.asleep);
+        let wake = std::mem::take(&mut queue.wants_message);
         drop(queue);
         if wake {
             self.wake.notify_one();
         }
-        if queued <= self.limits.high_water_mark {
-            return Ok(Sent::Done);
+        Ok(over(&self.queued, queued, self.limits.high_water_mark, &self.full))
+    }
+
+    /// Queues a frame of a stream, which [`linkup_proto::frame`] describes.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] and [`SendError::Unsupported`]. It is never too much: whoever heard [`Sent::Full`] waits
+    /// for [`Sink::streams_drained`].
+    pub fn send_stream(&self, kind: u8, stream: u32, body: &[u8]) -> Result<Sent, SendError> {
+        if !self.is_framed() {
+            return Err(SendError::Unsupported);
         }
-        self.full.store(true, Ordering::SeqCst);
-        // The writer may have emptied the queue before it could see that somebody waits.
-        let drained = self.queued.load(Ordering::SeqCst) <= self.limits.high_water_mark;
-        if drained && self.full.swap(false, Ordering::SeqCst) { Ok(Sent::Done) } else { Ok(Sent::Full) }
+        let frame = Frame::Stream { kind, stream, body }.encode();
+        let length = frame.len();
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(SendError::Closed);
+        }
+        queue.streams.push_back(frame);
+        let streaming = self.streaming.fetch_add(length, Ordering::SeqCst) + length;
+        let wake = std::mem::take(&mut queue.wants_stream);
+        drop(queue);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(over(&self.streaming, streaming, STREAMS_HIGH, &self.streams_full))
+    }
+
+    /// Whether messages reach the application, or wait here until it wants them: then the remote's sender waits, too.
+    pub fn flow(&self, open: bool) {
+        self.paused.store(!open, Ordering::SeqCst);
+        if open {
+            self.resumed.notify_one();
+        }
     }
 
     /// Messages that SCTP does not have yet.
@@ -160,12 +225,21 @@ impl Link {
 
     /// Bytes that were sent and that the remote's transport has not acknowledged.
     pub fn buffered(&self) -> usize {
-        self.queued.load(Ordering::SeqCst) + self.wire.unacknowledged.load(Ordering::Relaxed)
+        let queued = self.queued.load(Ordering::SeqCst) + self.streaming.load(Ordering::SeqCst);
+        queued + self.wire.unacknowledged.load(Ordering::Relaxed)
     }
 
     /// Bytes of the largest message that the remote takes.
     pub fn max_message(&self) -> usize {
-        self.wire.max_message.load(Ordering::Relaxed).min(MAX_FRAME_BYTES)
+        match self.remote.get() {
+            Some(receive) if self.is_framed() => usize::try_from(receive.message).unwrap_or(usize::MAX),
+            _ => self.max_frame().min(MAX_FRAME_BYTES),
+        }
+    }
+
+    /// Bytes of the largest frame that the remote's data channel takes.
+    pub(crate) fn max_frame(&self) -> usize {
+        self.wire.max_message.load(Ordering::Relaxed)
     }
 
     /// Measures the connection: `path`, `roundTripTime` in seconds, `bytesSent`, `bytesReceived`, `messagesSent`,
@@ -181,30 +255,63 @@ impl Link {
         &self.sink
     }
 
-    /// Waits for messages and takes all there are, in exchange for an empty queue. False: there will be no more.
-    pub(crate) async fn take(&self, batch: &mut VecDeque<Message>) -> bool {
-        loop {
-            {
-                let mut queue = self.queue();
-                if !queue.messages.is_empty() {
-                    std::mem::swap(&mut queue.messages, batch);
-                    return true;
-                }
-                if queue.closed {
-                    return false;
-                }
-                queue.asleep = true;
-            }
-            self.wake.notified().await;
-        }
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
-    /// A message went to SCTP.
-    pub(crate) fn handed(&self, length: usize) {
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    /// Moves what is there to the writer, where it has none of that kind. False: there will be no more.
+    pub(crate) fn collect(&self, to: &mut Outgoing) -> bool {
+        let mut queue = self.queue();
+        if to.messages.is_empty() {
+            // A burst of small messages must not keep its memory for good.
+            if to.messages.capacity() > 1024 {
+                to.messages = VecDeque::new();
+            }
+            std::mem::swap(&mut queue.messages, &mut to.messages);
+        }
+        if to.streams.is_empty() {
+            std::mem::swap(&mut queue.streams, &mut to.streams);
+        }
+        !(queue.closed && queue.messages.is_empty() && queue.streams.is_empty())
+    }
+
+    /// Whether frames of streams wait.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until there is something that `to` has none of, or the end.
+    pub(crate) async fn changed(&self, to: &Outgoing, knows_end: bool) {
+        {
+            let mut queue = self.queue();
+            let messages = to.messages.is_empty() && !queue.messages.is_empty();
+            let streams = to.streams.is_empty() && !queue.streams.is_empty();
+            let end = queue.closed && queue.messages.is_empty() && queue.streams.is_empty();
+            if messages || streams || end && !knows_end {
+                return;
+            }
+            queue.wants_message = to.messages.is_empty();
+            queue.wants_stream = to.streams.is_empty();
+        }
+        self.wake.notified().await;
+    }
+
+    /// Bytes of a message went to SCTP, the last ones or not.
+    pub(crate) fn handed(&self, length: usize, last: bool) {
+        if last {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
         let left = self.queued.fetch_sub(length, Ordering::SeqCst) - length;
         if left <= self.limits.high_water_mark && self.full.swap(false, Ordering::SeqCst) {
             self.sink.drained(self.connection);
+        }
+    }
+
+    /// The frame of a stream went to SCTP.
+    pub(crate) fn handed_stream(&self, length: usize) {
+        let left = self.streaming.fetch_sub(length, Ordering::SeqCst) - length;
+        if left <= STREAMS_LOW && self.streams_full.swap(false, Ordering::SeqCst) {
+            self.sink.streams_drained(self.connection);
         }
     }
 
@@ -220,21 +327,51 @@ impl Link {
         self.close();
     }
 
+    /// Whether messages have to wait for the application.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
     /// Hands a message to the application. False: it has no room for another.
     pub(crate) fn deliver(&self, message: Message) -> bool {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         !*listening || self.sink.message(self.connection, message)
     }
 
-    pub(crate) fn set_linkup(&self, linkup: bool) {
-        self.linkup.store(linkup, Ordering::Release);
+    /// The same for the frame of a stream.
+    pub(crate) fn deliver_stream(&self, frame: Bytes) -> bool {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        !*listening || self.sink.stream(self.connection, frame)
     }
 
-    pub(crate) fn is_linkup(&self) -> bool {
-        self.linkup.load(Ordering::Acquire)
+    /// The remote is a linkup peer that takes so much.
+    pub(crate) fn set_remote(&self, receive: Receive) {
+        // A connection opens once.
+        let _ = self.remote.set(receive);
+    }
+
+    /// The remote's window, where there are frames.
+    pub(crate) fn remote_window(&self) -> u64 {
+        self.remote.get().map_or(0, |receive| receive.window)
+    }
+
+    /// Whether both sides are linkup peers on an ordered, reliable channel, so that there are binary frames.
+    pub(crate) fn is_framed(&self) -> bool {
+        self.remote.get().is_some() && !self.wire.unreliable.load(Ordering::Relaxed)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What to say after something was added to `count`, which is then `now`.
+fn over(count: &AtomicUsize, now: usize, mark: usize, full: &AtomicBool) -> Sent {
+    if now <= mark {
+        return Sent::Done;
+    }
+    full.store(true, Ordering::SeqCst);
+    // The writer may have emptied the queue before it could see that somebody waits.
+    let drained = count.load(Ordering::SeqCst) <= mark;
+    if drained && full.swap(false, Ordering::SeqCst) { Sent::Done } else { Sent::Full }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use linkup_core::{ConnectionId, Event, Timeouts};
+use linkup_core::wire::{Budget, Message};
+use linkup_core::{ConnectionId, Event, Timeouts, Token};
 use linkup_proto::PeerId;
 use serde_json::Value;
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// How much things may take.
     pub limits: Limits,
+    /// For messages that have not arrived completely; made from the limits when the Peer starts.
+    pub(crate) assembly: Budget,
 }
 
 impl Options {
@@ -65,6 +68,7 @@ impl Options {
             channel: ChannelOptions::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            assembly: Budget::new(0),
         }
     }
 }
@@ -152,28 +156,13 @@ pub trait Keeper: Send + Sync + 'static {
     fn ensure(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// One message of the data channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Binary(Bytes),
-}
-
-impl Message {
-    /// Its size in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether it has no bytes at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the remote.
+    Sending,
+    /// From the remote.
+    Receiving,
 }
 
 /// Where a Peer's events go. Called from the runtime's threads; must not block.
@@ -186,4 +175,14 @@ pub trait Sink: Send + Sync + 'static {
     fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// The send buffer of a connection is under its mark again.
     fn drained(&self, connection: ConnectionId);
+    /// Takes a frame of a stream, as it came; false: full, [`Sink::room`] comes before the next one.
+    fn stream(&self, _connection: ConnectionId, _frame: Bytes) -> bool {
+        true
+    }
+    /// So few frames of streams wait that there is room for more.
+    fn streams_drained(&self, _connection: ConnectionId) {}
+    /// The remote has the message that was sent with this token.
+    fn arrived(&self, _token: Token) {}
+    /// Of a message in pieces so many bytes are through, of so many. Not called for each piece.
+    fn progress(&self, _connection: ConnectionId, _direction: Direction, _done: u32, _total: u32) {}
 }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError};
 
+use linkup_core::wire::Budget;
 use linkup_core::{Command, Config, ConnectionId, Token, TransportId};
+use linkup_proto::frame::WINDOW;
+use linkup_proto::signal::Receive;
 use linkup_proto::{Error, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,6 +17,9 @@ use crate::options::{Options, Sink};
 
 /// The names of connections, transports and whatever else needs one.
 static IDS: LazyLock<Arc<AtomicU32>> = LazyLock::new(|| Arc::new(AtomicU32::new(1)));
+
+/// Messages of the largest size that may be unfinished at once in all connections of a Peer.
+const UNFINISHED: usize = 4;
 
 /// A number that this process has not used before. Never 0.
 pub fn next_id() -> u32 {
@@ -42,7 +48,8 @@ impl fmt::Debug for Peer {
 
 impl Peer {
     /// Starts a Peer on `runtime`. What becomes of it is heard through `sink`.
-    pub fn start(runtime: &tokio::runtime::Handle, options: Options, sink: Arc<dyn Sink>) -> Self {
+    pub fn start(runtime: &tokio::runtime::Handle, mut options: Options, sink: Arc<dyn Sink>) -> Self {
+        options.assembly = Budget::new(options.limits.message_bytes.saturating_mul(UNFINISHED));
         let config = Config {
             id: options.id.clone(),
             secret: uuid::Uuid::new_v4().to_string(),
@@ -50,6 +57,7 @@ impl Peer {
             brokers: options.brokers.len().max(1),
             timeouts: options.timeouts,
             metadata: options.metadata.clone(),
+            receive: Receive { message: options.limits.message_bytes as u64, window: WINDOW },
             trickle: options.trickle,
             asks: options.asks,
             transforms: options.transforms,

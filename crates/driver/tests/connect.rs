@@ -26,7 +26,7 @@ async fn two_peers_talk_both_ways() {
     let expected = [text("hello ü \u{0}"), text(""), Message::Binary(Bytes::from_static(&[0, 255, 1]))];
     assert_eq!(pair.b.take_messages(), expected);
     assert_eq!(pair.a.take_messages(), [text("back")]);
-    assert_eq!(ab.max_message(), 256 * 1024);
+    assert_eq!(ab.max_message(), 64 << 20);
     let stats = ab.stats().await;
     assert_eq!(stats["path"], json!("direct"));
     assert_eq!(stats["messagesSent"], json!(3));
@@ -45,8 +45,8 @@ async fn metadata_and_the_direction_are_told() {
     let mut a = Testee::registered(a).await;
     let asked = a.peer.connect(PeerId::new("b").unwrap());
     let event = a.until(|event| matches!(event, Event::Open { .. }).then_some(event)).await;
-    let Event::Open { connection, remote, incoming, metadata, linkup } = event else { unreachable!() };
-    assert_eq!((connection, remote.as_str(), incoming, linkup), (asked, "b", false, true));
+    let Event::Open { connection, remote, incoming, metadata, linkup, caller } = event else { unreachable!() };
+    assert_eq!((connection, remote.as_str(), incoming, linkup.is_some(), caller), (asked, "b", false, true, true));
     assert_eq!(metadata, Some(json!([1, null])));
     let event = b.until(|event| matches!(event, Event::Open { .. }).then_some(event)).await;
     let Event::Open { incoming, metadata, .. } = event else { unreachable!() };
@@ -197,7 +197,13 @@ async fn a_description_can_be_changed() {
     a.peer.transformed(transport, sdp.replace("a=max-message-size:262144", "a=max-message-size:1000"));
     a.opened().await;
     let connection = b.opened().await;
-    assert_eq!(b.link(connection).max_message(), 1000);
+    let link = b.link(connection);
+    link.send(text("x".repeat(5000))).unwrap();
+    a.received(1).await;
+    assert_eq!(a.take_messages(), [text("x".repeat(5000))]);
+    // In pieces of at most 1,000 bytes with their headers.
+    let sent = link.stats().await["messagesSent"].as_u64().unwrap();
+    assert!(sent >= 6, "{sent}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Testee, broker, options, pair, pair_of, text};
-use linkup_driver::{Message, SendError, Sent};
+use linkup_driver::core::Token;
+use linkup_driver::{Direction, Message, SendError, Sent};
 use linkup_proto::{Error, ErrorCode};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,13 +98,15 @@ async fn the_largest_message_arrives_and_a_larger_one_is_refused() {
     let pair = pair(&url).await;
     let link = pair.a.link(pair.ab);
     let limit = link.max_message();
-    assert_eq!(link.send(text("x".repeat(limit + 1))), Err(SendError::TooLarge { limit }));
+    assert_eq!(limit, 64 << 20);
     let binary = |length: usize| Message::Binary(Bytes::from(vec![7; length]));
-    assert_eq!(link.send(binary(limit)), Err(SendError::TooLarge { limit: limit - 1 }));
-    link.send(text("x".repeat(limit))).unwrap();
-    link.send(binary(limit - 1)).unwrap();
+    assert_eq!(link.send(text("x".repeat(limit + 1))), Err(SendError::TooLarge { limit }));
+    assert_eq!(link.send(binary(limit + 1)), Err(SendError::TooLarge { limit }));
+    pair.a.send(&link, text("x".repeat(limit))).await;
+    pair.a.send(&link, binary(limit)).await;
     pair.b.received(2).await;
-    assert_eq!(pair.b.take_messages(), [text("x".repeat(limit)), binary(limit - 1)]);
+    let [first, second] = &pair.b.take_messages()[..] else { panic!("two messages") };
+    assert!(*first == text("x".repeat(limit)) && *second == binary(limit));
 }
 
 /// 50 x 64 KiB and then `close()`, one way, the other way, and both ways at once.
@@ -307,5 +310,88 @@ async fn a_closing_peer_delivers_for_all_its_connections() {
     for mut other in others {
         other.closed().await;
         assert_eq!(other.ear.count.load(Ordering::SeqCst), 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_message_hears_when_the_remote_has_it() {
+    let (_broker, url) = broker();
+    let pair = pair(&url).await;
+    let link = pair.a.link(pair.ab);
+    for n in 1..=10 {
+        let size = if n % 2 == 0 { 10 } else { 300_000 };
+        link.send_for(text("x".repeat(size)), Some(Token(n))).unwrap();
+        link.send(text("in between")).unwrap();
+    }
+    assert!(pair.a.heard(|ear| ear.tokens.lock().unwrap().len() == 10).await);
+    assert_eq!(*pair.a.ear.tokens.lock().unwrap(), (1..=10).map(Token).collect::<Vec<_>>());
+    assert!(pair.b.ear.count.load(Ordering::SeqCst) >= 19, "the remote has it before we hear so");
+    // Not by the next ACK that is due anyway.
+    let start = Instant::now();
+    for n in 0..20 {
+        link.send_for(text("x"), Some(Token(100 + n))).unwrap();
+        assert!(pair.a.heard(|ear| ear.tokens.lock().unwrap().len() == 11 + n as usize).await);
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// An application that wants no messages for a while: the sender stops at the window, streams go on, nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_connection_stops_its_sender_and_no_stream() {
+    let (_broker, url) = broker();
+    let mut pair = pair(&url).await;
+    let (link, other) = (pair.a.link(pair.ab), pair.b.link(pair.ba));
+    other.flow(false);
+    const COUNT: usize = 400;
+    for _ in 0..COUNT {
+        link.send(text("x".repeat(50_000))).unwrap();
+    }
+    for n in 0..100 {
+        assert_eq!(link.send_stream(9, 2, &[n; 1000]), Ok(Sent::Done));
+    }
+    assert!(pair.b.heard(|ear| ear.streams.lock().unwrap().len() == 100).await);
+    assert_eq!(pair.b.ear.streams.lock().unwrap()[99][..6], [9, 0, 0, 0, 2, 99]);
+    let waits = link.buffered();
+    assert!(waits > 10_000_000, "{waits} bytes wait: the remote's window is 8 MiB");
+    assert_eq!(pair.b.ear.count.load(Ordering::SeqCst), 0);
+    other.flow(true);
+    pair.b.received(COUNT).await;
+    // What it had not taken when the connection closes reaches it before the end.
+    other.flow(false);
+    link.send(text("late")).unwrap();
+    pair.a.peer.close(pair.ab, None);
+    assert_eq!(pair.a.closed().await.unwrap().code, ErrorCode::CloseTimeout);
+    pair.b.closed().await;
+    assert_eq!(pair.b.take_messages().last(), Some(&text("late")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_frames_of_streams_say_when_they_are_too_many() {
+    let (_broker, url) = broker();
+    let pair = pair(&url).await;
+    let link = pair.a.link(pair.ab);
+    let mut full = 0;
+    for _ in 0..2_000 {
+        if link.send_stream(9, 2, &[0; 60_000]).unwrap() == Sent::Full {
+            full += 1;
+            pair.a.streams_drained().await;
+        }
+    }
+    assert!(full > 10, "{full}");
+    assert!(pair.b.heard(|ear| ear.streams.lock().unwrap().len() == 2_000).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_message_reports_its_progress_on_both_sides() {
+    let (_broker, url) = broker();
+    let pair = pair(&url).await;
+    pair.a.link(pair.ab).send_for(text("x".repeat(5_000_000)), Some(Token(1))).unwrap();
+    assert!(pair.a.heard(|ear| !ear.tokens.lock().unwrap().is_empty()).await);
+    for (side, direction) in [(&pair.a, Direction::Sending), (&pair.b, Direction::Receiving)] {
+        let progress = side.ear.progress.lock().unwrap();
+        assert!((10..=21).contains(&progress.len()), "{progress:?}");
+        assert_eq!(progress[0], (direction, 65_536, 5_000_000));
+        assert!(progress.is_sorted_by_key(|(_, done, _)| *done));
+        assert_eq!(progress[progress.len() - 1], (direction, 5_000_000, 5_000_000));
     }
 }

@@ -6,9 +6,11 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::{Testee, broker, options, text};
 use futures_util::{SinkExt, StreamExt};
-use linkup_driver::core::Event;
+use linkup_driver::core::{Event, Token};
+use linkup_driver::{Message, SendError};
 use linkup_proto::PeerId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -123,7 +125,13 @@ async fn everything_arrives_before_the_close() {
     let (mut a, mut received) = connected(vec!["hello".to_owned()], false).await;
     let event = a.until(|event| matches!(event, Event::Open { .. }).then_some(event)).await;
     let Event::Open { connection, linkup, .. } = event else { unreachable!() };
-    assert!(!linkup);
+    assert_eq!(linkup, None);
+    let refused = [
+        a.link(connection).send(Message::Binary(Bytes::from_static(b"x"))),
+        a.link(connection).send_for(text("x"), Some(Token(1))),
+        a.link(connection).send_stream(9, 2, b"x"),
+    ];
+    assert_eq!(refused, [Err(SendError::Unsupported); 3]);
     a.received(1).await;
     let link = a.link(connection);
     // No more than webrtc-rs, which the client is made of, reads in one go: what is behind that when the channel is

@@ -12,7 +12,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{Error, ErrorCode, limits};
+use crate::{Error, ErrorCode, frame, limits};
 
 /// The version of what linkup peers say to each other.
 pub const VERSION: u32 = 1;
@@ -35,6 +35,29 @@ pub struct Linkup {
     pub session: String,
     /// The sender's `options.metadata`, in offers and answers: any JSON.
     pub metadata: Option<Value>,
+    /// What the sender takes, in offers and answers.
+    pub receive: Option<Receive>,
+}
+
+/// What a peer takes on the data channel; see docs/protocol.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receive {
+    /// Bytes of its largest message.
+    pub message: u64,
+    /// What message frames may cost that its application has not got yet.
+    pub window: u64,
+}
+
+impl Receive {
+    /// Of a peer that does not say.
+    pub const UNKNOWN: Self = Self { message: 256 * 1024, window: 1024 * 1024 };
+
+    fn parse(value: &Value) -> Self {
+        let number = |name: &str, otherwise| value.get(name).and_then(Value::as_u64).unwrap_or(otherwise);
+        let (message, window) = (number("message", Self::UNKNOWN.message), number("window", Self::UNKNOWN.window));
+        // A message's length is written with 32 bits; and nobody needs a window that its books cannot count.
+        Self { message: message.min(u32::MAX.into()), window: window.clamp(frame::MIN_WINDOW, 1 << 40) }
+    }
 }
 
 /// What a signal says.
@@ -96,7 +119,8 @@ impl Signal {
                 };
                 let version = linkup.get("v").and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok());
                 let Some(version) = version else { return Err(wrong("has no `linkup.v`")) };
-                Some(Linkup { version, session, metadata: linkup.remove("metadata") })
+                let receive = linkup.get("receive").map(Receive::parse);
+                Some(Linkup { version, session, metadata: linkup.remove("metadata"), receive })
             }
             None => None,
             Some(_) => return Err(wrong("has a `linkup` that is not an object")),
@@ -143,6 +167,9 @@ impl Signal {
             if let Some(metadata) = &linkup.metadata {
                 member["metadata"] = metadata.clone();
             }
+            if let Some(Receive { message, window }) = linkup.receive {
+                member["receive"] = json!({"message": message, "window": window});
+            }
             if let Body::Bye { code, reason } = &self.body {
                 let reason = truncate(reason, limits::MAX_REASON_BYTES);
                 member["bye"] = json!({"code": code.as_str(), "reason": reason});
@@ -180,7 +207,12 @@ mod tests {
     use super::*;
 
     fn linkup() -> Option<Linkup> {
-        Some(Linkup { version: VERSION, session: "s".into(), metadata: Some(json!({"a": [null]})) })
+        Some(Linkup {
+            version: VERSION,
+            session: "s".into(),
+            metadata: Some(json!({"a": [null]})),
+            receive: Some(Receive { message: 1 << 20, window: 8 << 20 }),
+        })
     }
 
     #[test]

@@ -21,6 +21,10 @@ use std::sync::atomic::AtomicU32;
 
 use linkup_core::{Config, Timeouts};
 use linkup_proto::PeerId;
+use linkup_proto::signal::Receive;
+
+/// What every peer of the tests takes.
+pub const RECEIVE: Receive = Receive { message: 64 << 20, window: 8 << 20 };
 
 /// A peer's configuration with every default, for the id given.
 pub fn config(id: PeerId, seed: u64, ids: &Arc<AtomicU32>) -> Config {
@@ -31,6 +35,7 @@ pub fn config(id: PeerId, seed: u64, ids: &Arc<AtomicU32>) -> Config {
         brokers: 1,
         timeouts: Timeouts::default(),
         metadata: None,
+        receive: RECEIVE,
         trickle: true,
         asks: false,
         transforms: false,

@@ -10,7 +10,7 @@ use linkup_core::{
 use linkup_proto::broker::Request;
 use linkup_proto::signal::{Body, Candidate};
 use linkup_proto::{Error, ErrorCode, PeerId};
-use linkup_testkit::Solo;
+use linkup_testkit::{RECEIVE, Solo};
 use serde_json::{Value, json};
 
 pub fn ms(millis: u64) -> Duration {
@@ -26,8 +26,10 @@ pub fn solo(tweak: impl FnOnce(&mut Config)) -> Solo {
     Solo::registered(&id("me"), tweak)
 }
 
+/// A signal of a linkup peer.
 pub fn linkup(mut signal: Value, session: &str) -> String {
-    signal["linkup"] = json!({"v": 1, "session": session, "metadata": {"of": session}});
+    signal["linkup"] = json!({"v": 1, "session": session, "metadata": {"of": session},
+        "receive": {"message": RECEIVE.message, "window": RECEIVE.window}});
     signal.to_string()
 }
 

@@ -1,31 +1,35 @@
 //! The two streams of an open channel: [`write`] empties the link's queue into SCTP, [`read`] hands messages to the
-//! application. Neither waits for the other, and both wait for whoever is slow.
+//! application. Neither waits for the other, and both wait for whoever is slow. What frames mean is decided in
+//! [`linkup_core::wire`].
 //!
 //! Only the writer sends: what the reader has to say to the remote (ACK, FIN-ACK) it leaves in [`Flow`].
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt;
-use linkup_proto::frame::{ACK_EVERY, Frame, MAX_UNCONFIRMED};
+use linkup_core::wire::{Arrival, Budget, Incoming, Ledger, Message, Outgoing, Receipt, Transmit, What};
+use linkup_proto::frame::{Frame, WINDOW};
 use linkup_proto::{Error, ErrorCode};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep_until;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage};
 
 use super::build::SEND_LIMIT;
 use crate::link::{Link, Wire};
-use crate::options::Message;
+use crate::options::Direction;
 use crate::runtime::Pulse;
 
 /// After so many messages in one go SCTP may have kept more back: its reader stops at 256 and goes on only when
 /// another packet comes, which may be seconds later.
 const SUSPICIOUS: u32 = 128;
 
-/// Messages that SCTP may have without an acknowledgement, where the remote confirms none; see [`MAX_UNCONFIRMED`].
+/// Messages that SCTP may have without an acknowledgement, where the remote confirms none; see
+/// [`linkup_proto::frame::MAX_UNCONFIRMED`].
 const MAX_FLIGHT: usize = 8 * 1024;
 
 /// How often a writer looks whether there is room under [`MAX_FLIGHT`].
@@ -34,8 +38,9 @@ const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);
 /// How often an idle writer looks whether the rest has been acknowledged.
 const ACKNOWLEDGED: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(200);
 
-/// How long messages stay unconfirmed when no more come.
-const ACK_AFTER: Duration = Duration::from_millis(100);
+/// How far a message gets between two reports of its progress: at least so much, and a part of the whole.
+const PROGRESS_BYTES: u32 = 256 * 1024;
+const PROGRESS_PARTS: u32 = 100;
 
 /// What the remote says about the end.
 pub(super) enum Mark {
@@ -51,9 +56,10 @@ pub(super) struct Flow {
     framed: bool,
     /// Sizes of the messages that SCTP has, oldest first; kept only where the remote confirms none.
     flight: Mutex<Flight>,
-    written: AtomicU64,
-    /// Messages of ours that the remote has handed to its application, as it says.
-    confirmed: AtomicU64,
+    /// What the remote confirms, where it does.
+    ledger: Mutex<Ledger>,
+    /// Messages that came while the application wanted none.
+    held: Mutex<VecDeque<(Message, Receipt)>>,
     /// To be sent before anything else.
     replies: Mutex<Replies>,
     /// There is a reply to send, or room for more messages.
@@ -74,17 +80,21 @@ struct Flight {
 
 #[derive(Default)]
 struct Replies {
-    ack: Option<u64>,
+    ack: Option<Frame<'static>>,
     fin_ack: bool,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Flow {
-    pub(super) fn new(framed: bool) -> Self {
+    pub(super) fn new(framed: bool, remote_window: u64) -> Self {
         Self {
             framed,
             flight: Mutex::default(),
-            written: AtomicU64::new(0),
-            confirmed: AtomicU64::new(0),
+            ledger: Mutex::new(Ledger::new(remote_window)),
+            held: Mutex::default(),
             replies: Mutex::default(),
             changed: Notify::new(),
             said_all: AtomicBool::new(false),
@@ -105,28 +115,25 @@ impl Flow {
         self.confirmed_fin.load(Ordering::Acquire)
     }
 
+    /// What came while the application wanted nothing.
+    pub(super) fn take_held(&self) -> impl Iterator<Item = Message> + use<> {
+        std::mem::take(&mut *lock(&self.held)).into_iter().map(|(message, _)| message)
+    }
+
     fn reached(&self, what: &AtomicBool) {
         what.store(true, Ordering::Release);
         self.progress.notify_one();
     }
 
     fn launched(&self, length: usize) {
-        self.written.fetch_add(1, Ordering::SeqCst);
-        if !self.framed {
-            let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
-            flight.lengths.push_back(length);
-            flight.bytes += length;
-        }
-    }
-
-    /// Messages of which the remote has not said that its application has them.
-    fn unconfirmed(&self) -> u64 {
-        self.written.load(Ordering::SeqCst).saturating_sub(self.confirmed.load(Ordering::SeqCst))
+        let mut flight = lock(&self.flight);
+        flight.lengths.push_back(length);
+        flight.bytes += length;
     }
 
     /// Messages of which SCTP has no complete acknowledgement, `outstanding` bytes being open.
     fn landed(&self, outstanding: usize) -> usize {
-        let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flight = lock(&self.flight);
         while let Some(first) = flight.lengths.front().copied() {
             if flight.bytes - first < outstanding || outstanding > 0 && flight.lengths.len() == 1 {
                 break;
@@ -140,18 +147,19 @@ impl Flow {
     /// Messages that the remote may not have, those included that never got to SCTP.
     pub(super) async fn undelivered(&self, channel: &dyn DataChannel, link: &Link) -> usize {
         if self.framed {
-            return usize::try_from(self.unconfirmed()).unwrap_or(usize::MAX).saturating_add(link.waiting());
+            let unconfirmed = lock(&self.ledger).unconfirmed();
+            return usize::try_from(unconfirmed).unwrap_or(usize::MAX).saturating_add(link.waiting());
         }
         // A channel that is closed says nothing more: what was last known counts.
         let in_flight = match channel.outstanding_bytes().await {
             Ok(outstanding) => self.landed(outstanding),
-            Err(_) => self.flight.lock().unwrap_or_else(PoisonError::into_inner).lengths.len(),
+            Err(_) => lock(&self.flight).lengths.len(),
         };
         in_flight + link.waiting()
     }
 
     fn reply(&self, change: impl FnOnce(&mut Replies)) {
-        change(&mut self.replies.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.replies));
         self.changed.notify_one();
     }
 
@@ -161,26 +169,25 @@ impl Flow {
     }
 
     fn next_reply(&self) -> Option<Frame<'static>> {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = replies.ack.take() {
-            return Some(Frame::Ack(count));
+        let mut replies = lock(&self.replies);
+        if let Some(ack) = replies.ack.take() {
+            return Some(ack);
         }
         std::mem::take(&mut replies.fin_ack).then_some(Frame::FinAck)
     }
 
-    fn has_credit(&self) -> bool {
-        if !self.framed {
-            return self.flight.lock().unwrap_or_else(PoisonError::into_inner).lengths.len() < MAX_FLIGHT;
-        }
-        self.unconfirmed() < MAX_UNCONFIRMED
+    fn flight_is_full(&self) -> bool {
+        !self.framed && lock(&self.flight).lengths.len() >= MAX_FLIGHT
     }
 
-    fn handle_ack(&self, count: u64) -> Result<(), Error> {
-        let known = self.confirmed.load(Ordering::SeqCst)..=self.written.load(Ordering::SeqCst);
-        if !known.contains(&count) {
-            return Err(Error::new(ErrorCode::Protocol, "the remote confirmed messages that it was not sent"));
+    fn handle_ack(&self, received: u64, handed: u64, link: &Link) -> Result<(), Error> {
+        let mut ledger = lock(&self.ledger);
+        ledger.handle_ack(received, handed)?;
+        let arrived: Vec<_> = std::iter::from_fn(|| ledger.poll_arrived()).collect();
+        drop(ledger);
+        for token in arrived {
+            link.sink().arrived(token);
         }
-        self.confirmed.store(count, Ordering::SeqCst);
         self.changed.notify_one();
         Ok(())
     }
@@ -196,7 +203,8 @@ pub(super) async fn write(
     flow: Arc<Flow>,
     wire: Arc<Wire>,
 ) -> Result<(), Error> {
-    let mut writer = Writer { channel, link, flow, wire, outstanding: 0 };
+    let outgoing = Outgoing::new(flow.framed, link.max_frame());
+    let mut writer = Writer { channel, link, flow, wire, outgoing, outstanding: 0, next_report: 0 };
     match writer.run().await {
         Ok(()) | Err(webrtc::error::Error::ErrDataChannelClosed) => Ok(()),
         Err(error) => Err(Error::new(ErrorCode::ConnectionLost, format!("nothing more can be sent: {error}"))),
@@ -208,13 +216,15 @@ struct Writer {
     link: Arc<Link>,
     flow: Arc<Flow>,
     wire: Arc<Wire>,
+    outgoing: Outgoing,
     /// Never less than what SCTP has: looking takes the connection's lock.
     outstanding: usize,
+    /// How far a message in pieces gets before that is reported again.
+    next_report: u32,
 }
 
 impl Writer {
     async fn run(&mut self) -> webrtc::error::Result<()> {
-        let mut batch = VecDeque::new();
         let (mut closed, mut said) = (false, false);
         let mut pause = *ACKNOWLEDGED.start();
         loop {
@@ -224,24 +234,22 @@ impl Writer {
                     self.flow.reached(&self.flow.confirmed_fin);
                 }
             }
-            if !batch.is_empty() {
-                if self.flow.has_credit() {
-                    if let Some(message) = batch.pop_front() {
-                        self.send(message).await?;
-                    }
-                } else if self.flow.framed {
-                    self.flow.changed.notified().await;
-                } else {
-                    tokio::time::sleep(LOOK_FOR_ROOM).await;
-                    self.look().await?;
-                }
+            let messages_gone = self.outgoing.messages.is_empty();
+            if messages_gone || self.outgoing.streams.is_empty() && self.link.has_streams() {
+                closed = !self.link.collect(&mut self.outgoing);
+            }
+            if self.flow.flight_is_full() {
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+                self.look().await?;
                 continue;
             }
-            // A burst of small messages must not keep its memory for good.
-            if batch.capacity() > 1024 {
-                batch = VecDeque::new();
+            let next = self.outgoing.poll(&mut lock(&self.flow.ledger));
+            if let Some(next) = next {
+                self.transmit(next).await?;
+                pause = *ACKNOWLEDGED.start();
+                continue;
             }
-            if closed && !said {
+            if closed && !said && self.outgoing.is_empty() {
                 if self.flow.framed {
                     self.say(Frame::Fin).await?;
                 }
@@ -249,10 +257,7 @@ impl Writer {
                 self.flow.reached(&self.flow.said_all);
             }
             tokio::select! {
-                taken = self.link.take(&mut batch), if !closed => {
-                    closed = !taken;
-                    pause = *ACKNOWLEDGED.start();
-                }
+                () = self.link.changed(&self.outgoing, closed) => {}
                 () = self.flow.changed.notified() => {}
                 () = tokio::time::sleep(pause), if self.outstanding > 0 => {
                     self.look().await?;
@@ -270,50 +275,56 @@ impl Writer {
     }
 
     async fn say(&mut self, frame: Frame<'_>) -> webrtc::error::Result<()> {
-        let bytes = encoded(frame);
+        let bytes = BytesMut::from(bytes::Bytes::from(frame.encode()));
         self.outstanding += bytes.len();
         self.channel.send(bytes).await
     }
 
-    async fn send(&mut self, message: Message) -> webrtc::error::Result<()> {
-        let length = message.len();
-        let on_the_wire = length + usize::from(self.flow.framed && matches!(message, Message::Binary(_)));
-        // Counted first: the remote may confirm it before this task runs again.
-        self.flow.launched(on_the_wire);
+    async fn transmit(&mut self, Transmit { body, what }: Transmit) -> webrtc::error::Result<()> {
+        let length = body.len();
+        if !self.flow.framed {
+            self.flow.launched(length);
+        }
         // `try_send` throws away what it does not take: `outstanding` must never be less than what SCTP counts.
-        if self.outstanding + on_the_wire <= SEND_LIMIT {
-            self.outstanding += on_the_wire;
-            match message {
+        if self.outstanding + length <= SEND_LIMIT {
+            self.outstanding += length;
+            match body {
                 Message::Text(text) => self.channel.try_send_text(&text).await?,
-                Message::Binary(bytes) => self.channel.try_send(self.binary(bytes)).await?,
+                Message::Binary(bytes) => self.channel.try_send(BytesMut::from(bytes)).await?,
             }
         } else {
-            match message {
+            match body {
                 Message::Text(text) => self.channel.send_text(&text).await?,
-                Message::Binary(bytes) => self.channel.send(self.binary(bytes)).await?,
+                Message::Binary(bytes) => self.channel.send(BytesMut::from(bytes)).await?,
             }
             self.look().await?;
         }
         self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
-        self.link.handed(length);
+        match what {
+            What::Message { payload, last, progress } => {
+                self.link.handed(payload, last);
+                if let Some((done, total)) = progress {
+                    report(&self.link, Direction::Sending, &mut self.next_report, done, total);
+                }
+            }
+            What::Stream => self.link.handed_stream(length),
+            What::Control => {}
+        }
         Ok(())
     }
+}
 
-    fn binary(&self, bytes: Bytes) -> BytesMut {
-        if self.flow.framed {
-            encoded(Frame::Binary(&bytes))
-        } else {
-            bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
-        }
+/// Reports the progress of a message in pieces: the first one, now and then, and the last one.
+fn report(link: &Link, direction: Direction, next: &mut u32, done: u32, total: u32) {
+    if done < *next && done < total {
+        return;
     }
+    *next = if done == total { 0 } else { done.saturating_add(PROGRESS_BYTES.max(total / PROGRESS_PARTS)) };
+    link.sink().progress(link.connection(), direction, done, total);
 }
 
-/// A frame as the channel takes it, without another copy.
-fn encoded(frame: Frame<'_>) -> BytesMut {
-    BytesMut::from(Bytes::from(frame.encode()))
-}
-
-/// Hands messages to the application until the channel is closed: the last one is handed over when this returns.
+/// Hands messages to the application until the channel is closed: the last one is handed over when this returns, or
+/// waits in [`Flow::take_held`].
 ///
 /// # Errors
 /// Where the remote breaks the protocol, or the connection is gone without a word.
@@ -323,8 +334,11 @@ pub(super) async fn read(
     flow: Arc<Flow>,
     pulse: Arc<Pulse>,
     marks: mpsc::UnboundedSender<Mark>,
+    budget: Budget,
+    message_bytes: usize,
 ) -> Result<(), Error> {
-    let mut reader = Reader { link, flow, marks, received: 0, acknowledged: 0 };
+    let incoming = Incoming::new(WINDOW, message_bytes, budget);
+    let mut reader = Reader { link, flow, marks, incoming, next_report: 0, holds: false, ending: false };
     let mut in_a_row = 0;
     loop {
         let event = match channel.poll().now_or_never() {
@@ -334,7 +348,7 @@ pub(super) async fn read(
                     in_a_row = 0;
                     pulse.poke();
                 }
-                reader.wait(&*channel).await
+                reader.wait(&*channel).await?
             }
         };
         match event {
@@ -368,59 +382,144 @@ struct Reader {
     link: Arc<Link>,
     flow: Arc<Flow>,
     marks: mpsc::UnboundedSender<Mark>,
-    /// Messages handed to the application.
-    received: u64,
-    /// The same, as the remote knows it.
-    acknowledged: u64,
+    incoming: Incoming,
+    next_report: u32,
+    /// Messages wait in [`Flow::held`].
+    holds: bool,
+    /// The remote has sent its last message, and the application has not got all of them.
+    ending: bool,
 }
 
 impl Reader {
-    /// The next event; when it takes long, the remote hears what has arrived.
-    async fn wait(&mut self, channel: &dyn DataChannel) -> Option<DataChannelEvent> {
-        if self.flow.framed && self.received > self.acknowledged {
-            if let Ok(event) = tokio::time::timeout(ACK_AFTER, channel.poll()).await {
-                return event;
+    /// The next event; meanwhile what is due is done.
+    async fn wait(&mut self, channel: &dyn DataChannel) -> Result<Option<DataChannelEvent>, Error> {
+        loop {
+            let due = self.incoming.poll_timeout().filter(|_| self.flow.framed);
+            tokio::select! {
+                event = channel.poll() => return Ok(event),
+                () = self.link.resumed.notified(), if self.holds => self.release().await,
+                () = until(due) => {
+                    let now = Instant::now();
+                    self.incoming.handle_timeout(now)?;
+                    self.acknowledge(now);
+                }
             }
-            self.acknowledge();
         }
-        channel.poll().await
     }
 
-    fn acknowledge(&mut self) {
-        self.acknowledged = self.received;
-        self.flow.reply(|replies| replies.ack = Some(self.received));
+    fn acknowledge(&mut self, now: Instant) {
+        if let Some(ack) = self.incoming.poll_ack(now) {
+            self.flow.reply(|replies| replies.ack = Some(ack));
+        }
     }
 
     async fn handle(&mut self, message: RTCDataChannelMessage) -> Result<(), Error> {
-        if message.is_string {
-            let text = String::from_utf8(message.data.into())
-                .map_err(|_| Error::new(ErrorCode::Protocol, "the remote sent a text that is not UTF-8"))?;
-            self.deliver(Message::Text(text)).await;
-        } else if self.flow.framed {
-            let data = message.data.freeze();
-            match Frame::decode(&data)? {
-                Frame::Ack(count) => self.flow.handle_ack(count)?,
-                // Where nobody is left to hear it, this task ends with the session.
-                Frame::Fin => drop(self.marks.send(Mark::Fin)),
-                Frame::FinAck => drop(self.marks.send(Mark::FinAck)),
-                Frame::Binary(bytes) => self.deliver(Message::Binary(data.slice_ref(bytes))).await,
+        if !self.flow.framed {
+            let message = if message.is_string { text(message)? } else { Message::Binary(message.data.freeze()) };
+            return Ok(self.deliver(message).await);
+        }
+        let now = Instant::now();
+        let arrival = if message.is_string {
+            match text(message)? {
+                Message::Text(text) => self.incoming.handle_text(now, text)?,
+                Message::Binary(_) => return Ok(()),
             }
         } else {
-            self.deliver(Message::Binary(message.data.freeze())).await;
+            self.incoming.handle_frame(now, message.data.freeze())?
+        };
+        match arrival {
+            Arrival::Message(message, receipt) => {
+                if let Some(total) = receipt.assembled() {
+                    report(&self.link, Direction::Receiving, &mut self.next_report, total, total);
+                }
+                if self.holds || self.link.is_paused() {
+                    self.holds = true;
+                    lock(&self.flow.held).push_back((message, receipt));
+                    self.release().await;
+                } else {
+                    self.hand(now, message, &receipt).await;
+                }
+            }
+            Arrival::Part(done, total) => {
+                report(&self.link, Direction::Receiving, &mut self.next_report, done, total);
+            }
+            Arrival::Stream(frame) => {
+                if !self.link.deliver_stream(frame) {
+                    self.wait_for_room().await;
+                }
+            }
+            Arrival::Ack { received, handed } => self.flow.handle_ack(received, handed, &self.link)?,
+            Arrival::Ping => {}
+            Arrival::Fin => {
+                self.ending = true;
+                self.finish();
+            }
+            // Where nobody is left to hear it, this task ends with the session.
+            Arrival::FinAck => drop(self.marks.send(Mark::FinAck)),
         }
+        self.acknowledge(now);
         Ok(())
     }
 
-    async fn deliver(&mut self, message: Message) {
+    /// Passes the remote's end on, once everything before it is handed over.
+    fn finish(&mut self) {
+        if self.ending && !self.holds {
+            self.ending = false;
+            let ack = self.incoming.ack();
+            self.flow.reply(|replies| replies.ack = Some(ack));
+            let _ = self.marks.send(Mark::Fin);
+        }
+    }
+
+    /// Hands over what waited for the application.
+    async fn release(&mut self) {
+        while !self.link.is_paused() {
+            let Some((message, receipt)) = lock(&self.flow.held).pop_front() else {
+                self.holds = false;
+                break;
+            };
+            let now = Instant::now();
+            self.hand(now, message, &receipt).await;
+            self.acknowledge(now);
+        }
+        self.finish();
+    }
+
+    async fn hand(&mut self, now: Instant, message: Message, receipt: &Receipt) {
         let room = self.link.deliver(message);
-        self.received += 1;
+        self.incoming.handed(now, receipt);
         if !room {
-            // SCTP's window closes behind us, so the remote waits, too.
-            self.link.sink().room().await;
+            self.wait_for_room().await;
         }
-        if self.flow.framed && self.received - self.acknowledged >= ACK_EVERY {
-            self.acknowledge();
+    }
+
+    async fn deliver(&mut self, message: Message) {
+        if !self.link.deliver(message) {
+            self.wait_for_room().await;
         }
+    }
+
+    async fn wait_for_room(&mut self) {
+        if self.flow.framed {
+            // Later it may take long.
+            let ack = self.incoming.ack();
+            self.flow.reply(|replies| replies.ack = Some(ack));
+        }
+        // SCTP's window closes behind us, so the remote waits, too.
+        self.link.sink().room().await;
+    }
+}
+
+fn text(message: RTCDataChannelMessage) -> Result<Message, Error> {
+    String::from_utf8(message.data.into())
+        .map(Message::Text)
+        .map_err(|_| Error::new(ErrorCode::Protocol, "the remote sent a text that is not UTF-8"))
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -436,6 +535,14 @@ impl<T: Send + 'static> Owned<T> {
     pub(super) async fn done(&mut self) -> Option<T> {
         (&mut self.0).await.ok()
     }
+
+    /// Ends it, and waits until it does nothing more.
+    pub(super) async fn stop(mut self) {
+        if !self.0.is_finished() {
+            self.0.abort();
+            let _ = (&mut self.0).await;
+        }
+    }
 }
 
 impl<T> Drop for Owned<T> {
@@ -450,7 +557,7 @@ mod tests {
 
     #[test]
     fn counts_what_has_not_landed() {
-        let flow = Flow::new(false);
+        let flow = Flow::new(false, 0);
         for length in [100, 200, 0, 300] {
             flow.launched(length);
         }
@@ -459,29 +566,5 @@ mod tests {
         assert_eq!(flow.landed(500), 3);
         assert_eq!(flow.landed(1), 1);
         assert_eq!(flow.landed(0), 0);
-    }
-
-    #[test]
-    fn takes_only_acks_of_what_was_sent() {
-        let flow = Flow::new(true);
-        for _ in 0..3 {
-            flow.launched(1);
-        }
-        assert!(flow.handle_ack(2).is_ok());
-        assert!(flow.handle_ack(1).is_err(), "less than before");
-        assert!(flow.handle_ack(4).is_err(), "more than there were");
-        assert!(flow.handle_ack(3).is_ok());
-    }
-
-    #[test]
-    fn waits_for_confirmation_of_many_messages() {
-        let flow = Flow::new(true);
-        for _ in 0..MAX_UNCONFIRMED {
-            assert!(flow.has_credit());
-            flow.launched(1);
-        }
-        assert!(!flow.has_credit());
-        assert!(flow.handle_ack(ACK_EVERY).is_ok());
-        assert!(flow.has_credit());
     }
 }

@@ -11,7 +11,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linkup_proto::{Error, ErrorCode};
@@ -70,25 +69,34 @@ pub(super) async fn run(
     link: Arc<Link>,
     wire: &Arc<Wire>,
 ) -> End {
-    let flow = Arc::new(Flow::new(link.is_linkup() && !wire.unreliable.load(Ordering::Relaxed)));
+    let flow = Arc::new(Flow::new(link.is_framed(), link.remote_window()));
     let (reader_link, writer_link) = (Arc::clone(&link), Arc::clone(&link));
     let pulse = Arc::clone(&built.pulse);
     let (marks, marked) = mpsc::unbounded_channel();
-    let reader = Owned::spawn(flow::read(Arc::clone(&channel), reader_link, Arc::clone(&flow), pulse, marks));
-    let writer = Owned::spawn(flow::write(Arc::clone(&channel), writer_link, Arc::clone(&flow), Arc::clone(wire)));
+    let (budget, message_bytes) = (options.assembly.clone(), options.limits.message_bytes);
+    let reading = flow::read(Arc::clone(&channel), reader_link, Arc::clone(&flow), pulse, marks, budget, message_bytes);
+    let mut reader = Owned::spawn(reading);
+    let mut writer = Owned::spawn(flow::write(Arc::clone(&channel), writer_link, Arc::clone(&flow), Arc::clone(wire)));
     let session = Session {
         options,
         built,
         channel,
         link: Arc::clone(&link),
-        flow,
+        flow: Arc::clone(&flow),
         ours: Ours::Sending,
         theirs: false,
         asked: false,
         deadline: None,
     };
-    let end = session.run(orders, reader, writer, marked).await;
+    let end = session.run(orders, &mut reader, &mut writer, marked).await;
     link.close();
+    reader.stop().await;
+    writer.stop().await;
+    if !matches!(end, End::Aborted) {
+        for message in flow.take_held() {
+            link.deliver(message);
+        }
+    }
     end
 }
 
@@ -96,8 +104,8 @@ impl Session<'_> {
     async fn run(
         mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
-        mut reader: Owned<Result<(), Error>>,
-        mut writer: Owned<Result<(), Error>>,
+        reader: &mut Owned<Result<(), Error>>,
+        writer: &mut Owned<Result<(), Error>>,
         mut marked: mpsc::UnboundedReceiver<Mark>,
     ) -> End {
         let mut writing = true;

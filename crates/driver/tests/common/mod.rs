@@ -9,9 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use linkup_broker::Broker;
-use linkup_driver::core::{ConnectionId, Event};
-use linkup_driver::{Link, Message, Options, Peer, SendError, Sent, Sink};
+use linkup_driver::core::{ConnectionId, Event, Token};
+use linkup_driver::{Direction, Link, Message, Options, Peer, SendError, Sent, Sink};
 use linkup_proto::{Error, PeerId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -48,6 +49,10 @@ pub struct Ear {
     pub full: AtomicBool,
     room: Notify,
     drained: Notify,
+    pub streams: Mutex<Vec<Bytes>>,
+    pub tokens: Mutex<Vec<Token>>,
+    pub progress: Mutex<Vec<(Direction, u32, u32)>>,
+    streams_drained: Notify,
 }
 
 impl Sink for Ear {
@@ -81,6 +86,25 @@ impl Sink for Ear {
     fn drained(&self, _: ConnectionId) {
         self.drained.notify_one();
     }
+
+    fn stream(&self, _: ConnectionId, frame: Bytes) -> bool {
+        self.streams.lock().unwrap().push(frame);
+        self.arrived.notify_waiters();
+        true
+    }
+
+    fn streams_drained(&self, _: ConnectionId) {
+        self.streams_drained.notify_one();
+    }
+
+    fn arrived(&self, token: Token) {
+        self.tokens.lock().unwrap().push(token);
+        self.arrived.notify_waiters();
+    }
+
+    fn progress(&self, _: ConnectionId, direction: Direction, done: u32, total: u32) {
+        self.progress.lock().unwrap().push((direction, done, total));
+    }
 }
 
 pub struct Testee {
@@ -101,6 +125,10 @@ impl Testee {
             full: AtomicBool::new(false),
             room: Notify::new(),
             drained: Notify::new(),
+            streams: Mutex::default(),
+            tokens: Mutex::default(),
+            progress: Mutex::default(),
+            streams_drained: Notify::new(),
         });
         let peer = Peer::start(&Handle::current(), options, Arc::clone(&ear) as Arc<dyn Sink>);
         Self { peer, ear, events }
@@ -161,20 +189,25 @@ impl Testee {
 
     /// Waits until `count` messages have come in all.
     pub async fn received(&self, count: usize) {
+        if !self.heard(|ear| ear.count.load(Ordering::SeqCst) >= count).await {
+            panic!("{} of {count} messages came", self.ear.count.load(Ordering::SeqCst));
+        }
+    }
+
+    /// Waits until what has come is as `enough` wants it. False: it never was.
+    pub async fn heard(&self, enough: impl Fn(&Ear) -> bool) -> bool {
         let all = async {
             loop {
                 let arrived = self.ear.arrived.notified();
                 tokio::pin!(arrived);
                 arrived.as_mut().enable();
-                if self.ear.count.load(Ordering::SeqCst) >= count {
+                if enough(&self.ear) {
                     return;
                 }
                 arrived.await;
             }
         };
-        if tokio::time::timeout(LONG, all).await.is_err() {
-            panic!("{} of {count} messages came", self.ear.count.load(Ordering::SeqCst));
-        }
+        tokio::time::timeout(LONG, all).await.is_ok()
     }
 
     pub fn take_messages(&self) -> Vec<Message> {
@@ -196,6 +229,10 @@ impl Testee {
             Sent::Done => {}
             Sent::Full => self.drained().await,
         }
+    }
+
+    pub async fn streams_drained(&self) {
+        tokio::time::timeout(LONG, self.ear.streams_drained.notified()).await.expect("the buffer empties");
     }
 
     pub async fn drained(&self) {

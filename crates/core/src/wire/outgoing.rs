@@ -1,0 +1,181 @@
+//! From messages to frames: what is sent next.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use linkup_proto::frame::{Frame, MAX_HEADER, MAX_PAYLOAD};
+
+use super::{Ledger, Message};
+use crate::Token;
+
+/// A PING for somebody who waits goes out at the latest after so many frames.
+const PING_AFTER: u32 = 256;
+
+/// What is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The frame.
+    pub body: Message,
+    /// What it is of.
+    pub what: What,
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Bytes of a message.
+    Message {
+        /// How many.
+        payload: usize,
+        /// It is complete with them.
+        last: bool,
+        /// For a message in pieces: how many of its bytes were sent with these, and how many it has.
+        progress: Option<(u32, u32)>,
+    },
+    /// Something of a stream.
+    Stream,
+    /// A word to the remote's linkup.
+    Control,
+}
+
+/// A message in pieces.
+#[derive(Debug)]
+struct Cut {
+    rest: Bytes,
+    total: u32,
+    token: Option<Token>,
+}
+
+/// The queues of one connection, of which the next frame is picked.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Messages, and who waits for their arrival.
+    pub messages: VecDeque<(Message, Option<Token>)>,
+    /// Frames of streams, encoded.
+    pub streams: VecDeque<Vec<u8>>,
+    cut: Option<Cut>,
+    max_payload: usize,
+    /// Both sides know frames. Otherwise messages go as they are.
+    framed: bool,
+    /// It is the streams' turn, where both have something.
+    streams_turn: bool,
+    /// Frames since somebody began to wait.
+    ping: Option<u32>,
+}
+
+impl Outgoing {
+    /// Empty queues. `max_message`: bytes of one message that the remote's data channel takes.
+    pub fn new(framed: bool, max_message: usize) -> Self {
+        Self {
+            messages: VecDeque::new(),
+            streams: VecDeque::new(),
+            cut: None,
+            max_payload: max_message.saturating_sub(MAX_HEADER).clamp(1, MAX_PAYLOAD),
+            framed,
+            streams_turn: false,
+            ping: None,
+        }
+    }
+
+    /// Whether nothing waits, not even the rest of a message.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.streams.is_empty() && self.cut.is_none() && self.ping.is_none()
+    }
+
+    /// The next frame, where the remote takes one: it counts as sent.
+    pub fn poll(&mut self, ledger: &mut Ledger) -> Option<Transmit> {
+        if !self.framed {
+            let (body, _) = self.messages.pop_front()?;
+            let what = What::Message { payload: body.len(), last: true, progress: None };
+            return Some(Transmit { body, what });
+        }
+        if let Some(frames) = &mut self.ping {
+            *frames += 1;
+            if *frames > PING_AFTER {
+                return Some(self.take_ping());
+            }
+        }
+        let first = if self.streams_turn { self.poll_stream(ledger) } else { self.poll_message(ledger) };
+        let next =
+            first.or_else(|| if self.streams_turn { self.poll_message(ledger) } else { self.poll_stream(ledger) });
+        let Some(next) = next else { return self.ping.is_some().then(|| self.take_ping()) };
+        self.streams_turn = matches!(next.what, What::Message { .. });
+        Some(next)
+    }
+
+    fn take_ping(&mut self) -> Transmit {
+        self.ping = None;
+        control(Frame::Ping)
+    }
+
+    fn poll_stream(&mut self, ledger: &mut Ledger) -> Option<Transmit> {
+        if !ledger.takes_frame() {
+            return None;
+        }
+        let frame = self.streams.pop_front()?;
+        ledger.stream();
+        Some(Transmit { body: Message::Binary(frame.into()), what: What::Stream })
+    }
+
+    fn poll_message(&mut self, ledger: &mut Ledger) -> Option<Transmit> {
+        let length = match &self.cut {
+            Some(cut) => cut.rest.len(),
+            None => self.messages.front()?.0.len(),
+        };
+        let payload = length.min(self.max_payload);
+        if !ledger.takes_message(payload) {
+            return None;
+        }
+        if let Some(cut) = &mut self.cut {
+            let frame = Frame::More(&cut.rest[..payload]).encode();
+            cut.rest.advance(payload);
+            return Some(self.sent_piece(ledger, frame, payload));
+        }
+        let (message, token) = self.messages.pop_front()?;
+        if length <= self.max_payload {
+            ledger.message(length, true, token);
+            if token.is_some() {
+                self.ping.get_or_insert(0);
+            }
+            let body = match message {
+                Message::Text(_) => message,
+                Message::Binary(bytes) => Message::Binary(Frame::Binary(&bytes).encode().into()),
+            };
+            let what = What::Message { payload: length, last: true, progress: None };
+            return Some(Transmit { body, what });
+        }
+        let (binary, mut rest) = match message {
+            Message::Text(text) => (false, Bytes::from(text.into_bytes())),
+            Message::Binary(bytes) => (true, bytes),
+        };
+        // What is longer was refused when it was sent.
+        let total = u32::try_from(length).unwrap_or(u32::MAX);
+        let frame = Frame::Begin { binary, total, bytes: &rest[..payload] }.encode();
+        rest.advance(payload);
+        self.cut = Some(Cut { rest, total, token });
+        Some(self.sent_piece(ledger, frame, payload))
+    }
+
+    fn sent_piece(&mut self, ledger: &mut Ledger, frame: Vec<u8>, payload: usize) -> Transmit {
+        let (left, total, token) = match &self.cut {
+            Some(cut) => (cut.rest.len(), cut.total, cut.token),
+            None => (0, 0, None),
+        };
+        let last = left == 0;
+        ledger.message(payload, last, token);
+        if last {
+            self.cut = None;
+            if token.is_some() {
+                self.ping.get_or_insert(0);
+            }
+        }
+        let done = total - u32::try_from(left).unwrap_or(total);
+        let what = What::Message { payload, last, progress: Some((done, total)) };
+        Transmit { body: Message::Binary(frame.into()), what }
+    }
+}
+
+/// A frame that nobody counts.
+pub(super) fn control(frame: Frame<'_>) -> Transmit {
+    Transmit { body: Message::Binary(frame.encode().into()), what: What::Control }
+}
