@@ -7,6 +7,7 @@ const PIECE = 45 * 1024;
 const MAX_FILE = 1024 ** 3;
 const MAX_ENTRIES = 500;
 const ASK_MS = 15_000;
+const CUT = 'Incomplete: disconnected';
 
 const ADVICE = {
   ERR_PEER_NOT_FOUND: 'Check the spelling. They have to be online, under exactly this id.',
@@ -182,7 +183,8 @@ class Talk {
     $('say').classList.toggle('off', !open);
     $('stats').hidden = !open;
     $('end').textContent = over ? 'Connect again' : 'Disconnect';
-    $('end').disabled = state === 'closing' || state === 'connecting';
+    // Not while closing: in Firefox it would lose the focus.
+    $('end').disabled = state === 'connecting';
     $('forget').hidden = !over;
   }
 
@@ -205,8 +207,7 @@ class Talk {
   }
 
   ended({ code, reason }) {
-    for (const transfer of [...this.outgoing.values(), ...this.incoming.values()])
-      transfer.end('Stopped: disconnected');
+    for (const transfer of [...this.outgoing.values(), ...this.incoming.values()]) transfer.end(CUT);
     const focused = active === this && $('say').contains(document.activeElement);
     this.update('closed');
     this.note(code ? `${sentence(reason)} ${code}\n${ADVICE[code] ?? ''}` : 'Disconnected.');
@@ -381,9 +382,10 @@ class Outgoing extends Transfer {
       }
       this.detail.textContent = `Sent · ${bytes(size)}`;
     } catch (error) {
+      if (error.code) return this.end(CUT);
       if (this.over) return;
       this.cancel();
-      complain(error.code ? error : { message: `${name} cannot be read: ${error.message}` });
+      complain({ message: `${name} cannot be read: ${error.message}` });
     }
   }
 }

@@ -32,7 +32,7 @@ function find(name) {
   return undefined;
 }
 
-/** Starts it. `page(url)` opens a tab. */
+/** Starts it. `page(url)` opens a tab; `options` are those of puppeteer's `newPage`. */
 async function launch(name) {
   const { browser: kind, args } = BROWSERS[name];
   const userDataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-browser-'));
@@ -47,8 +47,8 @@ async function launch(name) {
   });
   return {
     browser,
-    async page(url) {
-      const page = await browser.newPage();
+    async page(url, options) {
+      const page = await browser.newPage(options);
       page.setDefaultTimeout(120_000);
       page.on('pageerror', (error) => console.log(`${name}: uncaught: ${error.stack ?? error}`));
       await page.goto(url);

@@ -25,14 +25,14 @@ test('the page is small and loads nothing from elsewhere', () => {
   assert.doesNotMatch(files.join(''), /https?:\/\/|innerHTML/);
 });
 
-// The pages' library is tested in all browsers, the demo's script in one of them.
-for (const name of installed().filter((name) => name === 'chromium')) {
-  describe('the demo', { timeout: 300_000 }, () => {
+for (const name of installed()) {
+  describe(`the demo in ${name}`, { timeout: 300_000 }, () => {
     let folder;
     let broker;
     let echo;
     let browser;
     let url;
+    const chromium = name === 'chromium';
     const open = new Set();
 
     const serve = (port) => createBroker({ port, host: 'localhost', files: path.join(folder, 'dist') }).ready;
@@ -66,13 +66,13 @@ for (const name of installed().filter((name) => name === 'chromium')) {
     async function tab(id, { hash = '', viewport = DESK, scheme = 'light', ...rest } = {}) {
       // A context has a window of its own: a tab behind another one draws nothing and hears no clicks.
       const context = await browser.browser.createBrowserContext();
-      const page = await context.newPage();
+      const page = await context.newPage({ type: 'window' });
       open.add(page);
       page.setDefaultTimeout(20_000);
       page.problems = [];
       page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
       await page.setViewport(viewport);
-      await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+      if (chromium) await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
       await page.evaluateOnNewDocument((id) => id && sessionStorage.setItem('linkup-demo-id', id), id);
       await page.goto(`${url}/${hash}`);
       if (!rest.waits) await state(page, `Online as ${id ?? ''}`);
@@ -200,6 +200,14 @@ for (const name of installed().filter((name) => name === 'chromium')) {
 
     test('files arrive whole, in order, with a name to save them by', async () => {
       const [from, to] = [await tab('gina'), await tab('hugo')];
+      await to.evaluate(() => {
+        globalThis.blobs = [];
+        const make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+          blobs.push(blob);
+          return make.call(URL, blob);
+        };
+      });
       await connect(from, 'hugo');
       const files = { 'one.bin': randomBytes(1024 * 1024), 'empty.txt': '', 'three.html': '<script>alert(1)</script>' };
       await choose(from, files);
@@ -208,6 +216,19 @@ for (const name of installed().filter((name) => name === 'chromium')) {
       assert.deepEqual(names, Object.keys(files));
       await from.waitForFunction(() => document.querySelector('.log').textContent.match(/Delivered/g)?.length === 3);
 
+      const hash = (data) => createHash('sha256').update(data).digest('hex');
+      // Where the test cannot choose the folder of downloads, what the links lead to.
+      if (!chromium) {
+        const sums = await to.evaluate(() =>
+          Promise.all(
+            blobs.map(async (blob) => {
+              const sum = await crypto.subtle.digest('SHA-256', await blob.arrayBuffer());
+              return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+            }),
+          ),
+        );
+        return assert.deepEqual(sums, Object.values(files).map(hash));
+      }
       const downloads = path.join(folder, 'downloads');
       const session = await browser.browser.target().createCDPSession();
       const browserContextId = to.browserContext().id;
@@ -220,7 +241,6 @@ for (const name of installed().filter((name) => name === 'chromium')) {
         await to.evaluate((i) => document.querySelectorAll('.transfer a')[i].click(), i);
         await saved;
         session.removeAllListeners('Browser.downloadProgress');
-        const hash = (data) => createHash('sha256').update(data).digest('hex');
         assert.equal(hash(fs.readFileSync(path.join(downloads, file))), hash(content), file);
       }
     });
@@ -245,6 +265,33 @@ for (const name of installed().filter((name) => name === 'chromium')) {
       await nth(to, 1, 'Cancelled by ida');
       await nth(to, 2, 'Received');
     });
+
+    for (const who of ['sender', 'receiver']) {
+      for (const how of ['disconnects', 'is gone']) {
+        test(`a file that is cut off, since its ${who} ${how}, is incomplete for both`, async () => {
+          const [from, to] = [await tab('lily'), await tab('milo')];
+          await connect(from, 'milo');
+          // The page does it itself, with the first bytes: however fast it is, there are others to come.
+          await (who === 'sender' ? from : to).evaluate((disconnects) => {
+            const observer = new MutationObserver(() => {
+              if (!(document.querySelector('progress')?.value > 0)) return;
+              observer.disconnect();
+              if (disconnects) document.querySelector('#end').click();
+              else location.replace('about:blank');
+            });
+            observer.observe(document.querySelector('#logs'), { childList: true, subtree: true });
+          }, how === 'disconnects');
+          await choose(from, { 'big.bin': Buffer.alloc(100_000_000) });
+          const both = how === 'disconnects';
+          if (both || who === 'receiver') await sees(from, 'Incomplete: disconnected', '.transfer');
+          if (both || who === 'sender') await sees(to, 'Incomplete: disconnected', '.transfer');
+          for (const page of [from, to]) {
+            assert.equal(await page.$('.transfer :is(progress, button, a)'), null);
+            assert.deepEqual([await page.$('#notice p'), page.problems], [null, []]);
+          }
+        });
+      }
+    }
 
     test('an id that nobody has, and one’s own', async () => {
       const page = await tab('kim');
@@ -415,7 +462,8 @@ for (const name of installed().filter((name) => name === 'chromium')) {
         return wrong;
       });
 
-    for (const scheme of ['light', 'dark']) {
+    // Firefox can be told neither to be dark nor to be a phone; a narrow window it can be.
+    for (const scheme of chromium ? ['light', 'dark'] : ['light']) {
       for (const [device, viewport] of Object.entries({ desk: DESK, phone: PHONE })) {
         test(`on a ${device}, ${scheme}`, async () => {
           const me = 'robin';

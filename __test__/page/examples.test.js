@@ -1,11 +1,12 @@
 'use strict';
-// The examples for pages: the specification's page the module with Vite, the React hook.
+// The examples for pages: the specification's page, the module with Vite, the React hook in a React app.
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
-const { before, test } = require('node:test');
-const vm = require('node:vm');
+const { after, before, describe, test } = require('node:test');
 const { createBroker, createPeer } = require('../../index.js');
 const { buildPage } = require('../../scripts/build-page');
 const { installed, launch } = require('./browser');
@@ -15,20 +16,101 @@ const root = path.join(__dirname, '../..');
 before(buildPage);
 
 for (const name of installed()) {
-  test(`the specification’s page, in ${name}`, async () => {
-    const broker = await createBroker({ port: 0, host: 'localhost', files: root }).ready;
-    const peer2 = createPeer('peer2', { brokerUrl: broker.url });
-    await once(peer2, 'register');
-    const browser = await launch(name);
-    try {
+  describe(name, { timeout: 300_000 }, () => {
+    let browser;
+    before(async () => {
+      browser = await launch(name);
+    });
+    after(() => browser.close());
+
+    test('the specification’s page', async () => {
+      const broker = await createBroker({ port: 0, host: 'localhost', files: root }).ready;
+      const peer2 = createPeer('peer2', { brokerUrl: broker.url });
+      await once(peer2, 'register');
       const heard = once(peer2, 'message');
-      await browser.page(`${broker.url.replace('ws:', 'http:')}/examples/page/`);
+      const page = await browser.page(`${broker.url.replace('ws:', 'http:')}/examples/page/`);
       assert.deepEqual(await heard, [{ from: 'peer1', message: 'hi peer2!' }]);
-    } finally {
+      await page.close();
       await peer2.close();
-      await browser.close();
       await broker.close();
-    }
+    });
+
+    test('the React hook: two components talk, one goes, StrictMode mounts twice', async () => {
+      const files = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-react-'));
+      await bundleReact(path.join(files, 'app.js'));
+      fs.writeFileSync(path.join(files, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><body>');
+      const broker = await createBroker({ port: 0, host: 'localhost', files }).ready;
+      const peer = createPeer('watcher', { brokerUrl: broker.url });
+      await once(peer, 'register');
+      const page = await browser.page(broker.url.replace('ws:', 'http:'));
+      const errors = [];
+      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+      await page.evaluate(() => {
+        globalThis.sockets = 0;
+        globalThis.WebSocket = class extends WebSocket {
+          constructor(url) {
+            super(url);
+            sockets += 1;
+          }
+        };
+      });
+      await page.addScriptTag({ url: 'app.js' });
+
+      const show = (...args) => page.evaluate((args) => globalThis.show(...args), args);
+      const sees = (where, text) =>
+        page.waitForFunction((where, text) => document.querySelector(where)?.textContent === text, {}, where, text);
+      const say = async (from, to) => {
+        await page.type(`#${from} input`, to);
+        await page.click(`#${from} button`);
+      };
+
+      for (const [strict, mounts] of [
+        [false, 2],
+        [true, 4],
+      ]) {
+        const before = await page.evaluate(() => sockets);
+        await show(strict, 'one', 'two');
+        await Promise.all([sees('#one output', 'registered'), sees('#two output', 'registered')]);
+        assert.equal((await page.evaluate(() => sockets)) - before, mounts);
+        await say('one', 'two');
+        await sees('#two pre', 'one: from one\n');
+        await say('two', 'one');
+        await sees('#one pre', 'two: from two\n');
+
+        const connection = await peer.connect('two');
+        const closed = once(connection, 'close');
+        await show(strict, 'one');
+        assert.deepEqual(await closed, [{ code: null, reason: '' }]);
+        // Asked again while it unregisters.
+        while (await peer.find('two'));
+        assert.equal(await peer.find('one'), true);
+
+        // It comes back before it has gone: neither an error nor an old message.
+        await show(strict);
+        await show(strict, 'one');
+        await sees('#one output', 'registered');
+        await sees('#one pre', '');
+        await peer.send('one', 'welcome back');
+        await sees('#one pre', 'watcher: welcome back\n');
+        await show(strict);
+      }
+      assert.deepEqual(errors, []);
+      await page.close();
+      await peer.close();
+      await broker.close();
+      fs.rmSync(files, { recursive: true });
+    });
+  });
+}
+
+/** An app with React's checks for developers, that StrictMode belongs to. */
+async function bundleReact(outfile) {
+  const { build } = require('esbuild');
+  await build({
+    entryPoints: [path.join(__dirname, 'react-app.js')],
+    outfile,
+    bundle: true,
+    define: { 'process.env.NODE_ENV': '"development"' },
   });
 }
 
@@ -38,55 +120,4 @@ test('the module with Vite', async () => {
   const { code } = [made].flat()[0].output.find(({ type }) => type === 'chunk');
   assert.match(code, /RTCPeerConnection/);
   assert.doesNotMatch(code, /binding\.js/);
-});
-
-test('the React hook', async () => {
-  const { build } = require('esbuild');
-  const { outputFiles } = await build({
-    entryPoints: [path.join(root, 'examples/react/useLinkup.js')],
-    bundle: true,
-    write: false,
-    format: 'cjs',
-    external: ['react', 'linkup'],
-  });
-  const broker = await createBroker({ port: 0, host: 'localhost' }).ready;
-  const peer = createPeer('plain', { brokerUrl: broker.url });
-
-  // What React does, for one component.
-  const state = [];
-  const effects = [];
-  let changed = () => {};
-  const react = {
-    useRef: (current) => ({ current }),
-    useState(first) {
-      const at = state.push(first) - 1;
-      const set = (value) => {
-        state[at] = typeof value === 'function' ? value(state[at]) : value;
-        changed();
-      };
-      return [first, set];
-    },
-    useEffect: (effect) => effects.push(effect),
-  };
-  const module = { exports: {} };
-  const modules = { react, linkup: require('../../index.js') };
-  vm.compileFunction(outputFiles[0].text, ['module', 'require'])(module, (name) => modules[name]);
-  const until = (check) =>
-    new Promise((resolve) => {
-      changed = () => check() && resolve();
-      changed();
-    });
-
-  const { send } = module.exports.useLinkup('hook', { brokerUrl: broker.url });
-  const stop = effects[0]();
-  await until(() => state[0] === 'registered');
-  const heard = once(peer, 'message');
-  await send('plain', 'hello');
-  assert.deepEqual(await heard, [{ from: 'hook', message: 'hello' }]);
-  await peer.send('hook', 'hello yourself');
-  await until(() => state[1].length === 1);
-  assert.deepEqual(state[1], [{ from: 'plain', message: 'hello yourself' }]);
-  stop();
-  await peer.close();
-  await broker.close();
 });

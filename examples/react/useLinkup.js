@@ -2,13 +2,14 @@
 import { createPeer } from 'linkup';
 import { useEffect, useRef, useState } from 'react';
 
-/** A peer for as long as the component is there. `messages`: those that came, as {from, message}. */
+/** A peer for as long as the component is there, with its first options. `messages`: those that came, as {from, message}. */
 export function useLinkup(id, options) {
   const peer = useRef(null);
+  const first = useRef(options);
   const [state, setState] = useState('connecting');
   const [messages, setMessages] = useState([]);
   useEffect(() => {
-    peer.current = createPeer(id, options);
+    peer.current = createPeer(id, first.current);
     for (const name of ['register', 'offline']) peer.current.on(name, () => setState(peer.current.state));
     peer.current.on('message', (envelope) => setMessages((all) => [...all, envelope]));
     peer.current.on('error', console.error);
