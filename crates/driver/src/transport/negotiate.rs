@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linkup_core::TransportInput;
+use linkup_proto::limits::MAX_FRAME_BYTES;
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
 use tokio::sync::mpsc;
@@ -105,6 +106,7 @@ impl Negotiation<'_> {
         let sdp = pc.local_description().await.unwrap_or(description).sdp;
         let late: Vec<_> = self.local.extract_if(.., |candidate| !sdp.contains(value(&candidate.candidate))).collect();
         self.local = Vec::new();
+        let sdp = sdp::with_max_message(&sdp, MAX_FRAME_BYTES.min(self.options.limits.message_bytes));
         let sdp = if calls && !self.options.channel.is_reliable() { sdp::unreliable(sdp) } else { sdp };
         self.reports.send(TransportInput::Description { sdp });
         for candidate in late {

@@ -23,6 +23,13 @@ pub(super) fn max_message(sdp: &str) -> usize {
     }
 }
 
+/// The description with what its author takes: webrtc-rs announces more.
+pub(super) fn with_max_message(sdp: &str, bytes: usize) -> String {
+    const NAME: &str = "a=max-message-size:";
+    let line = |line: &str| if line.starts_with(NAME) { format!("{NAME}{bytes}\r\n") } else { line.to_owned() };
+    sdp.split_inclusive('\n').map(line).collect()
+}
+
 /// Whether the offer is for a channel that loses no message.
 pub(super) fn is_reliable(offer: &str) -> bool {
     !offer.lines().any(|line| line.trim_end() == UNRELIABLE)
@@ -69,6 +76,12 @@ mod tests {
         assert_eq!(max_message("a=max-message-size:1200\n"), 1200);
         assert_eq!(max_message("v=0\r\n"), 65536);
         assert_eq!(max_message("a=max-message-size:many\r\n"), 65536);
+    }
+
+    #[test]
+    fn announces_another_size() {
+        let sdp = "v=0\r\na=max-message-size:786432\r\na=mid:0\r\n";
+        assert_eq!(with_max_message(sdp, 1001), "v=0\r\na=max-message-size:1001\r\na=mid:0\r\n");
     }
 
     #[test]
