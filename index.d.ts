@@ -9,7 +9,10 @@ export as namespace linkup;
 export type ErrorCode =
   /** JSON cannot carry the message: `undefined`, a function, a symbol, a BigInt, a cycle. `cause` says why. */
   | 'ERR_INVALID_MESSAGE'
-  /** The message is larger than `limits.messageBytes` or than the remote takes. `details`: `{size, limit}` in bytes. */
+  /**
+   * The message is larger than `limits.messageBytes`, ours or the remote's. `details`: `{size, limit}` in bytes. Longer
+   * data goes over a stream.
+   */
   | 'ERR_MESSAGE_TOO_LARGE'
   /** Another peer is registered with that id. */
   | 'ERR_ID_TAKEN'
@@ -35,9 +38,12 @@ export type ErrorCode =
   | 'ERR_PEER_CLOSED'
   /** `limits.bufferedBytes` bytes wait already: await the promises of `send()`. `details`: `{limit}` in bytes. */
   | 'ERR_BUFFER_FULL'
-  /** The remote did not confirm the close within `timeouts.close`. `details`: `{unconfirmed}`, a number of messages. */
+  /**
+   * The remote did not confirm the close within `timeouts.close`, or did not read the streams. `details`: `{unconfirmed}`,
+   * a number of messages, and perhaps `{streams}`, how many were cut off.
+   */
   | 'ERR_CLOSE_TIMEOUT'
-  /** The caller's AbortSignal fired; `cause` is its reason. */
+  /** The caller's AbortSignal fired; `cause` is its reason. Of a stream: one side gave it up; the message is its reason. */
   | 'ERR_ABORTED'
   /** The other side is not who it says it is. */
   | 'ERR_IDENTITY_MISMATCH'
@@ -146,7 +152,7 @@ export interface PeerOptions {
   ) => any;
   /** How much of something there may be. */
   limits?: {
-    /** Bytes of one message as JSON, both ways. Default: 64 MiB. */
+    /** Bytes of one message, as JSON or binary, both ways. Default: 64 MiB. */
     messageBytes?: number;
     /** Bytes that may wait to be sent on one connection. Default: 64 MiB. */
     bufferedBytes?: number;
@@ -164,6 +170,15 @@ export interface CallOptions {
    * the signal has no effect any more.
    */
   signal?: AbortSignal;
+}
+
+/** Options of `send`. */
+export interface SendOptions extends CallOptions {
+  /**
+   * Resolves only when the remote endpoint has the message, and rejects where the connection ends before. An abort then
+   * ends the waiting with `ERR_ABORTED`; the message may arrive all the same.
+   */
+  ack?: boolean;
 }
 
 /** What both Peer and Connection are, as far as Node.js' EventEmitter goes; `once` and `on` of node:events take them. */
@@ -218,7 +233,7 @@ export class Peer extends Emitter<PeerEvents> {
   /** Delivers what was accepted for that peer and closes the connection; at once where there is none. */
   disconnect(peerId: string): Promise<void>;
   /** Sends a message as `Connection.send()` does; connects where needed. Calls to one peer keep their order. */
-  send(peerId: string, message: unknown, options?: CallOptions): Promise<void>;
+  send(peerId: string, message: unknown, options?: SendOptions): Promise<void>;
   /** Whether a peer with that id is registered at the broker. */
   find(id: string): Promise<boolean>;
   /**
@@ -248,9 +263,78 @@ export type ConnectionEvents = {
    * Without a listener here, the peer's `error` is emitted instead.
    */
   error: [error: LinkupError];
-  /** A message. */
+  /** A message. Binary ones are a Buffer in Node.js and a Uint8Array in a page. */
   message: [message: any];
+  /** A long message is on its way out or in: now and then, and when it is through. */
+  progress: [event: Progress & { total: number }];
+  /** The remote has made a stream. Where nobody listens, it is refused. */
+  stream: [stream: LinkupStream];
 };
+
+/** How far something is. */
+export interface Progress {
+  /** Which way the bytes go. */
+  direction: 'send' | 'receive';
+  /** How many have gone to the transport, or were read. */
+  bytes: number;
+  /** How many there will be, where that is known. */
+  total?: number | undefined;
+}
+
+/** What the streams of all runtimes have. */
+export interface StreamInfo {
+  /** The name that its maker gave it. */
+  readonly name: string;
+  /** What its maker said about it; undefined where that was nothing. */
+  readonly meta: any;
+  /** The connection that it belongs to. */
+  readonly connection: Connection;
+}
+
+// @ts-ignore: programs for pages may be without the types of Node.js.
+type Duplex = import('node:stream').Duplex;
+
+/**
+ * A stream in Node.js: a Duplex. `destroy()` resets it: the other side's ends with `ERR_ABORTED` and the error's message.
+ * Unlike other Duplexes, an error that comes from the other side or the connection and that nobody listens to throws no
+ * exception; the peer's `error` is emitted instead.
+ *
+ * It is over when both sides have called `end()`; a `for await` that has read everything does so by itself.
+ */
+export interface StreamDuplex extends StreamInfo, Duplex {
+  /** As every Duplex has it, and no StreamPair. */
+  pipe: Duplex['pipe'];
+  /** `progress`: every 64 KiB, and at the end of a direction; `total` is `meta.size`, of what its maker sends. */
+  on(name: 'progress', listener: (event: Progress) => void): this;
+  on(name: string | symbol, listener: (...args: any[]) => void): this;
+  /** Calls `listener` at the next event only. */
+  once(name: 'progress', listener: (event: Progress) => void): this;
+  once(name: string | symbol, listener: (...args: any[]) => void): this;
+}
+
+/** The events of a stream in a page and their arguments. */
+export type StreamEvents = {
+  /** Every 64 KiB, and at the end of a direction; `total` is `meta.size`, of what its maker sends. */
+  progress: [event: Progress];
+  /** The remote has reset it, or the connection has ended before it. */
+  error: [error: LinkupError];
+  /** Both directions are over. */
+  close: [];
+};
+
+/**
+ * A stream in a page: a pair of the platform's streams. Aborting the one or cancelling the other resets it: the other
+ * side's ends with `ERR_ABORTED` and the reason. It is over when both sides have closed `writable`.
+ */
+export interface StreamPair extends Emitter<StreamEvents>, StreamInfo {
+  /** What the other side writes; what is not read stops its writer. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What the other side reads. Strings are UTF-8. */
+  readonly writable: WritableStream<string | ArrayBufferLike | ArrayBufferView>;
+}
+
+/** A stream of a connection: in Node.js a StreamDuplex, in a page a StreamPair; `'pipe' in stream` tells them apart. */
+export type LinkupStream = StreamDuplex | StreamPair;
 
 /** A WebRTC connection to another peer. Comes from `peer.connect()` or the event `connection`. */
 export class Connection extends Emitter<ConnectionEvents> {
@@ -259,22 +343,40 @@ export class Connection extends Emitter<ConnectionEvents> {
   readonly id: string;
   /** Where it is in its life. */
   readonly state: 'connecting' | 'open' | 'reconnecting' | 'closing' | 'closed';
-  /** Bytes accepted and not yet acknowledged by the remote's transport. */
+  /** Bytes accepted and not yet acknowledged by the remote's transport, those that wait in streams included. */
   readonly bufferedAmount: number;
   /** What the remote peer gave as its `metadata`; undefined where it gave none. */
   readonly metadata: any;
   /** Which way the bytes go: straight, through a TURN server, through the broker. */
   readonly path: 'direct' | 'turn' | 'broker';
   /**
-   * Sends a message: anything that JSON can carry; what arrives equals `JSON.parse(JSON.stringify(message))`. Resolves when the transport has it and fewer than
-   * `limits.highWaterMark` bytes wait: `await send()` in a loop is all the back-pressure there has to be.
+   * Sends a message: anything that JSON can carry; what arrives equals `JSON.parse(JSON.stringify(message))`. A buffer or
+   * a view of one (Buffer, ArrayBuffer, typed array, DataView) arrives as its bytes. It is taken as it is when `send` is
+   * called. Resolves when the transport has it and fewer than `limits.highWaterMark` bytes wait: `await send()` in a loop
+   * is all the back-pressure there has to be. With `{ack: true}` it resolves when the remote has the message.
    */
-  send(message: unknown, options?: CallOptions): Promise<void>;
+  send(message: unknown, options?: SendOptions): Promise<void>;
+  /**
+   * Opens a stream: bytes in both directions, beside the messages, with back-pressure. The remote hears of it by the event
+   * `stream`. In Node.js it is a Duplex, in a page a pair of ReadableStream and WritableStream.
+   *
+   * @param name Any string of at most 256 bytes of UTF-8.
+   * @param meta Any JSON up to 16 KiB. A number `size` in it becomes the `total` of `progress`.
+   * @throws TypeError for a bad name or meta
+   * @throws LinkupError ERR_CONNECTION_CLOSED where the connection is not open
+   */
+  createStream(name: string, meta?: unknown): LinkupStream;
+  /**
+   * `for await (const message of connection)`: every message from now on, beside the event `message`, until the
+   * connection closes; throws where it is lost. When 64 messages or 256 KiB wait for the loop, no more are taken from the
+   * remote, whose `send()` waits then; so leave a loop by `break`, or by `return()` of its iterator.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<any>;
   /** Numbers about the transport: bytes, messages, round trip. */
   stats(): Promise<{ [name: string]: any }>;
   /**
-   * Delivers everything accepted before, then closes. Rejects `ERR_CLOSE_TIMEOUT` where the remote does not confirm in
-   * time; the connection is closed all the same. The same promise for every call.
+   * Delivers everything accepted before, also what is written to streams, then closes. Rejects `ERR_CLOSE_TIMEOUT` where
+   * the remote does not confirm in time; the connection is closed all the same. The same promise for every call.
    */
   close(): Promise<void>;
 }

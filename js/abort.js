@@ -1,21 +1,22 @@
 'use strict';
 // The options of single calls: `{signal}` and `{ack}`. Knows AbortSignal.
 
-const { check, checkNames } = require('./check');
+const { check, checkNames, checkType } = require('./check');
 const { LinkupError } = require('./errors');
 
-/** The signal in the options of a call. Throws where the options are wrong, or the signal has fired already. */
-function signalOf(options, peerId, names = ['signal']) {
-  if (options === undefined) return undefined;
+/**
+ * The options of a call, checked: `{signal, ack}`, of which `ack` is for messages only. Throws where they are wrong, or
+ * the signal has fired already.
+ */
+function callOptions(options = {}, peerId, names = ['signal', 'ack']) {
   checkNames(options, names);
-  if (options.ack) {
-    throw new LinkupError('ERR_UNSUPPORTED', 'options.ack: comes in a later version of linkup', { peerId });
+  const { signal, ack } = options;
+  checkType(ack, 'boolean', 'options.ack');
+  if (signal !== undefined) {
+    check(typeof signal?.addEventListener === 'function', 'options.signal', 'must be an AbortSignal');
+    if (signal.aborted) throw aborted(signal, peerId);
   }
-  const { signal } = options;
-  if (signal === undefined) return undefined;
-  check(typeof signal?.addEventListener === 'function', 'options.signal', 'must be an AbortSignal');
-  if (signal.aborted) throw aborted(signal, peerId);
-  return signal;
+  return { signal, ack };
 }
 
 /** Calls `abort(error)` when the signal fires, until the function returned is called. */
@@ -28,4 +29,4 @@ function onAbort(signal, peerId, abort) {
 
 const aborted = ({ reason: cause }, peerId) => new LinkupError('ERR_ABORTED', 'the caller gave up', { peerId, cause });
 
-module.exports = { signalOf, onAbort };
+module.exports = { callOptions, onAbort };

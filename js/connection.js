@@ -38,9 +38,19 @@ class Connection extends Emitter {
     return this.#link.path;
   }
 
-  /** Sends a message; resolves when the transport has it and takes more. */
+  /** Sends a message; resolves when the transport has it and takes more, or with `{ack: true}` when the remote has it. */
   send(message, options) {
     return this.#link.send(message, options);
+  }
+
+  /** Opens a stream of bytes in both directions beside the messages. */
+  createStream(name, meta) {
+    return this.#link.createStream(name, meta);
+  }
+
+  /** The messages from now on; the remote waits while they are not asked for. */
+  [Symbol.asyncIterator]() {
+    return this.#link.messages();
   }
 
   /** Numbers about the transport. */

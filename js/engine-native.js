@@ -2,6 +2,7 @@
 // The engine of Node.js: the addon's functions, and what js/ needs of Node.js itself. The one file that knows them.
 
 const addon = require('../binding.js');
+const { streamDuplex } = require('./stream-native');
 
 // Node.js ends a process that waits for nothing but the addon: a timer of 24.8 days holds it.
 const LONGEST = 2 ** 31 - 1;
@@ -33,4 +34,4 @@ function defaultBroker() {
   return { url: 'ws://localhost:5000', embedded: true };
 }
 
-module.exports = { ...addon, hold, pause, turn: setImmediate, warn, defaultBroker };
+module.exports = { ...addon, hold, pause, turn: setImmediate, warn, defaultBroker, stream: streamDuplex };

@@ -6,6 +6,7 @@ const EVENTS = require('./events');
 const { nextHandle } = require('./page/books');
 const { PagePeer } = require('./page/peer');
 const { failure } = require('./page/signal');
+const { streamPair } = require('./page/stream');
 
 /** Events of one drain. */
 const BATCH = 256 * 4;
@@ -43,7 +44,7 @@ const engine = {
     mailbox.awake = mailbox.events.length > 0;
     for (let i = 0; i < events.length; i += 4) {
       const message = events[i] === EVENTS.TEXT || events[i] === EVENTS.BINARY;
-      if (message) ends.get(events[i + 1])?.transport?.handed();
+      if (message) ends.get(events[i + 1])?.transport?.handed(events[i + 3]);
     }
     return events;
   },
@@ -63,7 +64,9 @@ const engine = {
     return connection;
   },
 
-  send: (handle, data) => ends.get(handle)?.transport?.send(data) ?? -1,
+  send: (handle, data, token) => ends.get(handle)?.transport?.send(data, token) ?? -1,
+  frame: (handle, kind, stream, body) => ends.get(handle)?.transport?.frame(kind, stream, body) ?? -1,
+  flow: (handle, open) => ends.get(handle)?.transport?.flow(open),
   buffered: (handle) => ends.get(handle)?.transport?.buffered ?? 0,
   maxMessage: (handle) => ends.get(handle)?.transport?.maxMessage ?? 0,
 
@@ -131,6 +134,9 @@ const engine = {
 
   /** Options of createPeer that only a page has. */
   ownOptions: ['RTCPeerConnection'],
+
+  /** A stream as a page has it. */
+  stream: streamPair,
 };
 
 module.exports = { engine };

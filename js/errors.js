@@ -34,4 +34,16 @@ function connectionClosed(peerId) {
   return new LinkupError('ERR_CONNECTION_CLOSED', 'the connection is closed', { peerId });
 }
 
-module.exports = { LinkupError, parseError, connectionClosed };
+/** What `send()` rejects with where too much waits. */
+function bufferFull(limit, peerId) {
+  const message = `${limit} bytes (limits.bufferedBytes) wait to be sent already: wait for the promises of send()`;
+  return new LinkupError('ERR_BUFFER_FULL', message, { peerId, details: { limit } });
+}
+
+/** What only linkup peers can do, over a channel that loses nothing. */
+function unsupported(what, peerId) {
+  const message = `no ${what} here: the other side is a plain simple-peer client, or the channel is not reliable`;
+  return new LinkupError('ERR_UNSUPPORTED', message, { peerId });
+}
+
+module.exports = { LinkupError, parseError, connectionClosed, bufferFull, unsupported };

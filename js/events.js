@@ -14,6 +14,9 @@ const PEER_CLOSED = 10;
 const TEXT = 11;
 const BINARY = 12;
 const DRAINED = 13;
+const FRAME = 14;
+const SENDING = 15;
+const RECEIVING = 16;
 
 module.exports = {
   REGISTERED,
@@ -29,4 +32,7 @@ module.exports = {
   TEXT,
   BINARY,
   DRAINED,
+  FRAME,
+  SENDING,
+  RECEIVING,
 };

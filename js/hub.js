@@ -46,9 +46,15 @@ class Hub {
       case EVENTS.TEXT:
         return this.links.get(handle)?.text(a);
       case EVENTS.BINARY:
-        return this.links.get(handle)?.message(a);
+        return this.links.get(handle)?.binary(a);
+      case EVENTS.FRAME:
+        return this.links.get(handle)?.frame(a);
       case EVENTS.DRAINED:
-        return this.links.get(handle)?.drained();
+        return this.links.get(handle)?.drained(a);
+      case EVENTS.SENDING:
+        return this.links.get(handle)?.progress('send', a, b);
+      case EVENTS.RECEIVING:
+        return this.links.get(handle)?.progress('receive', a, b);
       case EVENTS.OPEN: {
         const info = JSON.parse(a);
         return this.peers.get(info.peer)?.roster.open(handle, info);

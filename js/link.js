@@ -2,10 +2,13 @@
 // The life of one connection: connecting (messages wait in the outbox), open, closing, closed. Knows the engine's
 // handle of it; who it is connected to and what came before or after it is the roster's business.
 
-const { onAbort, signalOf } = require('./abort');
+const { callOptions, onAbort } = require('./abort');
 const { Connection } = require('./connection');
-const { LinkupError, connectionClosed } = require('./errors');
-const { checkSize, utf8Length } = require('./message');
+const { LinkupError, bufferFull, connectionClosed, unsupported } = require('./errors');
+const { checkSize, sizeOf, tooLarge } = require('./message');
+const { Loops } = require('./messages');
+const { Streams, checkStream } = require('./streams');
+const { deferred, settle } = require('./waiting');
 
 // What `send()` returns where nothing is to be waited for: one promise for all.
 const SENT = Promise.resolve();
@@ -29,6 +32,11 @@ class Link {
   #limit = 0;
   #drain;
   #closing;
+  #streams;
+  #loops = new Loops((open) => this.roster.engine.flow(this.handle, open));
+  // While the streams' data goes out; what it is where that took too long.
+  #concluding;
+  #late;
 
   constructor(roster, remote) {
     this.roster = roster;
@@ -41,24 +49,36 @@ class Link {
   }
 
   get bufferedAmount() {
-    return this.#queued + (this.live ? this.roster.engine.buffered(this.handle) : 0);
+    return this.#queued + (this.live ? this.roster.engine.buffered(this.handle) + this.#streams.queued : 0);
   }
 
   /** `Connection.send()`. */
   send(message, options) {
     try {
-      const signal = signalOf(options, this.remote, ['signal', 'ack']);
-      const text = this.roster.encode(message, this.remote);
-      return this.post(text, signal) ?? Promise.reject(connectionClosed(this.remote));
+      const how = callOptions(options, this.remote);
+      const data = this.roster.encode(message, this.remote);
+      return this.post(data, how) ?? Promise.reject(connectionClosed(this.remote));
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Sends a text or puts it into the outbox: its promise, or undefined where this link takes nothing any more. */
-  post(text, signal) {
-    if (this.state === 'open') return this.#transmit(text);
-    if (this.state === 'connecting') return this.#enqueue(text, signal);
+  /** Sends a message or puts it into the outbox: its promise, or undefined where this link takes nothing any more. */
+  post(data, how) {
+    if (this.state === 'open') return this.#transmit(data, how);
+    if (this.state === 'connecting') return this.#enqueue(data, how);
+  }
+
+  /** `Connection.createStream()`. */
+  createStream(name, meta) {
+    const about = checkStream(name, meta);
+    if (this.state !== 'open') throw connectionClosed(this.remote);
+    return this.#streams.create(about);
+  }
+
+  /** The messages from now on, for one loop. */
+  messages() {
+    return this.#loops.add();
   }
 
   /** Resolves with the Connection when it is open. */
@@ -81,8 +101,14 @@ class Link {
     if (this.#closing) return this.#closing.promise;
     if (this.state === 'closed') return SENT;
     const { promise } = this.expectClose();
-    if (this.live) this.roster.engine.close(this.handle, null, '');
-    else if (this.#outbox.size === 0) this.giveUp(connectionClosed(this.remote));
+    if (!this.live) {
+      if (this.#outbox.size === 0) this.giveUp(connectionClosed(this.remote));
+      return promise;
+    }
+    const end = () => this.roster.engine.close(this.handle, null, '');
+    const waiting = this.conclude();
+    if (waiting) waiting.then(end);
+    else end();
     return promise;
   }
 
@@ -90,7 +116,17 @@ class Link {
   expectClose() {
     this.state = 'closing';
     this.#closing ??= deferred();
+    this.#loops.release();
     return this.#closing;
+  }
+
+  /** Lets go out what is written to streams: a promise where that takes time, of an error where it takes too long. */
+  conclude() {
+    this.#concluding ??= this.#streams.conclude(this.roster.core.settings.engine.timeouts.close)?.then((late) => {
+      this.#late = late;
+      return late;
+    });
+    return this.#concluding;
   }
 
   /** Ends an attempt, or a connection that the remote broke, at once. */
@@ -111,9 +147,10 @@ class Link {
   }
 
   /** The engine says that messages can flow. */
-  opened({ metadata, path = 'direct' }) {
+  opened({ metadata, path = 'direct', caller }) {
     const { engine, limits } = this.roster;
     this.live = true;
+    this.#streams = new Streams(this, caller);
     // Absent and null travel as the same thing.
     this.metadata = metadata ?? undefined;
     this.path = path;
@@ -131,16 +168,16 @@ class Link {
 
   /** Takes messages over that another link to the same peer did not get rid of. */
   adopt(entries) {
-    for (const { text, signal, resolve, reject } of entries) {
+    for (const { data, how, resolve, reject } of entries) {
       try {
-        resolve(this.post(text, signal));
+        resolve(this.post(data, how));
       } catch (error) {
         reject(error);
       }
     }
   }
 
-  /** A text frame came. */
+  /** A text came. */
   text(text) {
     if (this.#broken) return false;
     let message;
@@ -148,33 +185,42 @@ class Link {
       checkSize(text, this.roster.limits.messageBytes, this.remote);
       message = JSON.parse(text);
     } catch (cause) {
-      let error = cause;
-      if (!(cause instanceof LinkupError)) {
-        const about = { peerId: this.remote, cause };
-        error = new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about);
-      }
-      this.#broken = true;
-      this.giveUp(error);
-      return this.connection.emit('error', error) || this.roster.core.error(error);
+      if (cause instanceof LinkupError) return this.broke(cause);
+      const about = { peerId: this.remote, cause };
+      return this.broke(new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about));
     }
-    return this.message(message);
+    return this.#message(message, text.length);
   }
 
-  /** A message came. */
-  message(message) {
-    if (this.#broken) return false;
-    const { peer } = this.roster.core;
-    const heard = this.connection.emit('message', message);
-    if (peer.listenerCount('message') === 0) return heard;
-    return peer.emit('message', { from: this.remote, message });
+  /** Bytes came: a message as it is. */
+  binary(bytes) {
+    return !this.#broken && this.#message(bytes, bytes.length);
   }
 
-  /** The engine's buffer is under its mark again. */
-  drained() {
+  /** A frame of a stream came. */
+  frame(bytes) {
+    return !this.#broken && this.#streams.heard(bytes);
+  }
+
+  /** A message goes out or comes in, in pieces. */
+  progress(direction, bytes, total) {
+    return this.connection.emit('progress', { direction, bytes, total });
+  }
+
+  /** The engine's buffer is under its mark again: that of messages, or that of streams (1). */
+  drained(which) {
+    if (which === 1) return this.#streams.drained();
     if (!this.#drain) return false;
     this.#drain.resolve();
     this.#drain = undefined;
     return true;
+  }
+
+  /** The remote did what it must not: the connection ends. */
+  broke(error) {
+    this.#broken = true;
+    this.giveUp(error);
+    return this.connection.emit('error', error) || this.roster.core.error(error);
   }
 
   /** It is over: in order (null), or with an error. */
@@ -185,7 +231,7 @@ class Link {
     this.refuse(failure);
     settle(this.#outbox, (entry) => entry.reject(failure));
     this.#queued = 0;
-    const lost = this.live ? error : null;
+    const lost = this.live ? (error ?? this.#late) : null;
     for (const waiting of [this.#drain, this.#closing]) {
       if (lost) waiting?.reject(lost);
       else waiting?.resolve();
@@ -193,15 +239,36 @@ class Link {
     this.#drain = undefined;
     this.roster.gone(this);
     if (this.live) {
+      this.roster.core.hub.forget(this, () => failure);
+      this.#loops.end(error);
+      this.#streams.closed(failure);
       this.connection.emit('close', { code: error?.code ?? null, reason: error?.message ?? '' });
     }
     return true;
   }
 
-  #transmit(text) {
-    checkSize(text, this.#limit, this.remote);
-    const { engine, limits } = this.roster;
-    const outcome = engine.send(this.handle, text);
+  #message(message, size) {
+    const { peer } = this.roster.core;
+    const emitted = this.connection.emit('message', message);
+    const heard = this.#loops.take(message, size) || emitted;
+    if (peer.listenerCount('message') === 0) return heard;
+    return peer.emit('message', { from: this.remote, message });
+  }
+
+  #transmit(data, { ack, signal }) {
+    checkSize(data, this.#limit, this.remote);
+    const { engine, core } = this.roster;
+    let outcome;
+    const send = (token) => {
+      outcome = engine.send(this.handle, data, token);
+      return outcome >= 0;
+    };
+    if (ack) {
+      const asked = core.hub.ask(this, this.remote, send);
+      if (outcome >= 0) return this.#acknowledged(asked, signal);
+      // What it rejects with is not why.
+      asked.catch(() => {});
+    } else send(0);
     if (outcome === 0) return SENT;
     if (outcome === 1) {
       this.#drain ??= deferred();
@@ -212,21 +279,34 @@ class Link {
       this.state = 'closing';
       return;
     }
-    if (outcome === -2) throw bufferFull(limits.bufferedBytes, this.remote);
-    const details = { size: utf8Length(text), limit: engine.maxMessage(this.handle) };
-    throw new LinkupError('ERR_MESSAGE_TOO_LARGE', 'the remote does not take messages as large as that', {
-      peerId: this.remote,
-      details,
+    throw this.#refusal(outcome, data);
+  }
+
+  /** Resolves when the remote has the message; an abort ends only the waiting. */
+  #acknowledged(asked, signal) {
+    return new Promise((resolve, reject) => {
+      const off = onAbort(signal, this.remote, reject);
+      asked.then(() => resolve(), reject).then(off);
     });
   }
 
-  #enqueue(text, signal) {
-    const bytes = utf8Length(text);
+  /** Why the engine did not take a message. */
+  #refusal(outcome, data) {
+    const { engine, limits } = this.roster;
+    if (outcome === -2) return bufferFull(limits.bufferedBytes, this.remote);
+    if (outcome === -3) return tooLarge(sizeOf(data), engine.maxMessage(this.handle), this.remote);
+    return unsupported('binary messages and no acknowledgements', this.remote);
+  }
+
+  #enqueue(data, how) {
+    const bytes = sizeOf(data);
     const { bufferedBytes } = this.roster.limits;
     if (this.#queued + bytes > bufferedBytes) throw bufferFull(bufferedBytes, this.remote);
     this.#queued += bytes;
+    // The application's bytes may be others when the connection is open.
+    const kept = typeof data === 'string' ? data : new Uint8Array(data);
     return new Promise((resolve, reject) => {
-      this.#wait(this.#outbox, { text, bytes, signal, resolve, reject }, signal);
+      this.#wait(this.#outbox, { data: kept, bytes, how, resolve, reject }, how.signal);
     });
   }
 
@@ -237,7 +317,7 @@ class Link {
     this.#queued = 0;
     for (let i = 0; i < entries.length; i++) {
       try {
-        const sent = this.#transmit(entries[i].text);
+        const sent = this.#transmit(entries[i].data, entries[i].how);
         if (sent === undefined) return entries.slice(i);
         entries[i].resolve(sent);
       } catch (error) {
@@ -257,31 +337,6 @@ class Link {
       if (this.#waiters.size === 0 && this.#outbox.size === 0) this.giveUp(error);
     });
   }
-}
-
-function settle(all, each) {
-  const entries = [...all];
-  all.clear();
-  for (const entry of entries) {
-    entry.off();
-    each(entry);
-  }
-}
-
-function deferred() {
-  const result = {};
-  result.promise = new Promise((resolve, reject) => {
-    result.resolve = resolve;
-    result.reject = reject;
-  });
-  // Whoever was given the promise hears of its rejection; nobody else has to.
-  result.promise.catch(() => {});
-  return result;
-}
-
-function bufferFull(limit, peerId) {
-  const message = `${limit} bytes (limits.bufferedBytes) wait to be sent already: wait for the promises of send()`;
-  return new LinkupError('ERR_BUFFER_FULL', message, { peerId, details: { limit } });
 }
 
 module.exports = { Link };

@@ -1,17 +1,18 @@
 'use strict';
-// A message as text, and back. JSON is made and read here and nowhere else, so that all runtimes agree bit for bit.
+// A message as what travels: JSON text, or bytes. JSON is made here and read in link.js and nowhere else, so that all
+// runtimes agree bit for bit.
 
 const { LinkupError } = require('./errors');
 
-/** The JSON text of a message. Throws `ERR_INVALID_MESSAGE` for what JSON cannot carry. */
+/**
+ * What travels of a message: the bytes of a binary one, which are still the application's, or JSON text. Throws
+ * `ERR_INVALID_MESSAGE` for what neither can carry.
+ */
 function encode(message, peerId) {
-  if (ArrayBuffer.isView(message) || message instanceof ArrayBuffer) {
-    throw new LinkupError('ERR_UNSUPPORTED', 'binary messages come in a later version of linkup', { peerId });
-  }
   let cause;
   try {
-    const text = JSON.stringify(message);
-    if (text !== undefined) return text;
+    const data = bytesOf(message) ?? JSON.stringify(message);
+    if (data !== undefined) return data;
   } catch (error) {
     cause = error;
   }
@@ -19,15 +20,34 @@ function encode(message, peerId) {
   throw new LinkupError('ERR_INVALID_MESSAGE', `the message cannot be sent: ${why}`, { peerId, cause });
 }
 
-/** Throws `ERR_MESSAGE_TOO_LARGE` where the text has more bytes than `limit`. */
-function checkSize(text, limit, peerId) {
+/** The bytes of a buffer or of any view of one, not copied; undefined for everything else. */
+function bytesOf(value) {
+  if (typeof value !== 'object') return;
+  const isView = ArrayBuffer.isView(value);
+  // Not `instanceof`: buffers of another realm are none of this one's, and not every page has SharedArrayBuffer.
+  const tag = Object.prototype.toString.call(isView ? value.buffer : value);
+  if (!isView && !/^\[object (Shared)?ArrayBuffer]$/.test(tag)) return;
+  const bytes = isView ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value);
+  // Other threads may be writing to shared memory: engines get bytes that stay as they are.
+  return tag.includes('Shared') ? new Uint8Array(bytes) : bytes;
+}
+
+/** Throws `ERR_MESSAGE_TOO_LARGE` where what travels has more bytes than `limit`. */
+function checkSize(data, limit, peerId) {
   // One unit of UTF-16 is at most three bytes of UTF-8: most messages need no counting.
-  if (text.length * 3 <= limit) return;
-  const size = utf8Length(text);
-  if (size > limit) {
-    const message = `the message has ${size} bytes, the limit is ${limit}`;
-    throw new LinkupError('ERR_MESSAGE_TOO_LARGE', message, { peerId, details: { size, limit } });
-  }
+  if (data.length * 3 <= limit) return;
+  const size = sizeOf(data);
+  if (size > limit) throw tooLarge(size, limit, peerId);
+}
+
+function tooLarge(size, limit, peerId) {
+  const message = `the message has ${size} bytes, the limit is ${limit}`;
+  return new LinkupError('ERR_MESSAGE_TOO_LARGE', message, { peerId, details: { size, limit } });
+}
+
+/** How many bytes of a message travel. */
+function sizeOf(data) {
+  return typeof data === 'string' ? utf8Length(data) : data.length;
 }
 
 /** How many bytes a well-formed string has as UTF-8. */
@@ -42,4 +62,4 @@ function utf8Length(text) {
   return bytes;
 }
 
-module.exports = { encode, checkSize, utf8Length };
+module.exports = { encode, bytesOf, checkSize, sizeOf, tooLarge, utf8Length };

@@ -8,7 +8,7 @@ const { utf8Length } = require('./message');
 const { readSimplePeer } = require('./simple-peer');
 const { check, checkNames, checkNumbers, checkText, checkType } = require('./check');
 
-const MAX_ID_BYTES = 256;
+const MAX_NAME_BYTES = 256;
 // Metadata travels inside one message to the broker, which takes 64 KiB.
 const MAX_METADATA_BYTES = 16 * 1024;
 
@@ -32,9 +32,14 @@ const NAMES = [
 
 /** Throws a TypeError where `id` is not an id; `name` is the argument that it was given as. */
 function checkId(id, name) {
-  checkText(id, name);
+  checkName(id, name);
   check(id !== '', name, 'must not be empty');
-  check(utf8Length(id) <= MAX_ID_BYTES, name, `has more than ${MAX_ID_BYTES} bytes of UTF-8`);
+}
+
+/** Throws a TypeError where `text` is not a string as short as a name has to be; `name` is the argument's. */
+function checkName(text, name) {
+  checkText(text, name);
+  check(utf8Length(text) <= MAX_NAME_BYTES, name, `has more than ${MAX_NAME_BYTES} bytes of UTF-8`);
 }
 
 /**
@@ -68,7 +73,7 @@ function readOptions(id, options = {}, host) {
       id,
       ...readBrokers(options, host),
       token,
-      metadata: readMetadata(options.metadata),
+      metadata: readMetadata(options.metadata, 'options.metadata'),
       asks: accept !== undefined,
       transforms: sdpTransform !== undefined,
       ...simplePeer,
@@ -112,9 +117,9 @@ function checkUrls(given, name) {
   return urls;
 }
 
-function readMetadata(metadata) {
+/** A copy of what is small and JSON; throws a TypeError where it is not. */
+function readMetadata(metadata, name) {
   if (metadata === undefined) return;
-  const name = 'options.metadata';
   let text;
   try {
     text = JSON.stringify(metadata, (key, value) => {
@@ -130,4 +135,4 @@ function readMetadata(metadata) {
   return JSON.parse(text);
 }
 
-module.exports = { readOptions, checkId, NAMES };
+module.exports = { readOptions, readMetadata, checkId, checkName, NAMES };

@@ -152,13 +152,14 @@ class PeerCore {
     this.state = 'closed';
     const pending = this.roster.closing();
     await this.#created;
-    await Promise.allSettled(pending);
+    const results = await Promise.allSettled(pending);
+    const late = results.map(({ value }) => value).find((error) => error !== undefined);
     const error = await new Promise((resolve) => {
       this.#ended = resolve;
       engine.closePeer(this.handle);
     });
     engine.hold(-1);
-    if (error !== null) throw error;
+    if (error ?? late) throw error ?? late;
   }
 }
 

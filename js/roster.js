@@ -2,7 +2,7 @@
 // Whom one peer is connected to: one attempt for calls at the same time, one connection where both sides called at
 // once, and a new connection only after the old one to the same peer has ended. Knows links, not what they carry.
 
-const { signalOf } = require('./abort');
+const { callOptions } = require('./abort');
 const { LinkupError } = require('./errors');
 const { Link } = require('./link');
 const { checkSize, encode } = require('./message');
@@ -39,7 +39,7 @@ class Roster {
   connect(id, options) {
     try {
       this.#check(id);
-      const signal = signalOf(options, id);
+      const { signal } = callOptions(options, id, ['signal']);
       return this.#reach(id).ready(signal);
     } catch (error) {
       return Promise.reject(error);
@@ -51,11 +51,11 @@ class Roster {
     try {
       let link = this.#links.get(id);
       if (!link) this.#check(id);
-      const signal = signalOf(options, id, ['signal', 'ack']);
-      const text = this.encode(message, id);
+      const how = callOptions(options, id);
+      const data = this.encode(message, id);
       link = this.#reach(id);
       // Where the connection has just been lost, the message goes over the next one.
-      return link.post(text, signal) ?? this.#reach(id).post(text, signal);
+      return link.post(data, how) ?? this.#reach(id).post(data, how);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -71,11 +71,11 @@ class Roster {
     }
   }
 
-  /** The text of a message that is within this peer's limit. */
+  /** What travels of a message that is within this peer's limit. */
   encode(message, id) {
-    const text = encode(message, id);
-    checkSize(text, this.limits.messageBytes, id);
-    return text;
+    const data = encode(message, id);
+    checkSize(data, this.limits.messageBytes, id);
+    return data;
   }
 
   /** The engine has a handle for this peer now: start what waits for that. */
@@ -122,14 +122,19 @@ class Roster {
     this.#reach(link.remote).adopt(entries);
   }
 
-  /** The peer closes: attempts that nobody sent a message to end here; the promises of the others' ends are returned. */
+  /**
+   * The peer closes: attempts that nobody sent a message to end here. Returns promises of the others' ends, and of what
+   * is written to streams of open connections: of an error, where that does not go out.
+   */
   closing() {
     const pending = [];
     for (const link of [...this.#links.values()]) {
       const error = this.core.closedError(link.remote);
       link.refuse(error);
-      if (link.live) link.expectClose();
-      else if (link.pending) pending.push(link.close());
+      if (link.live) {
+        link.expectClose();
+        pending.push(link.conclude());
+      } else if (link.pending) pending.push(link.close());
       else link.giveUp(error);
     }
     return pending;

@@ -12,7 +12,7 @@ const shortNames = require('./short-names');
 const root = path.join(__dirname, '..');
 
 /** The whole library, minified and compressed: near what it has, so that growing is a decision. The aim is 10 KiB. */
-const MAX_BYTES = 14_720;
+const MAX_BYTES = 19_800;
 
 const OUTPUTS = [
   { file: 'dist/linkup.js', format: 'iife', entry: "import linkup from './js/page.mjs'; globalThis.linkup = linkup;" },

@@ -10,6 +10,9 @@ module.exports = `
   ownOptions owner passed peers post previous putClosed putError question refuse roster said sendBye
   sendSignal setAnswer settings signaled startAll startTransport stopTransport tell timer transformed
   transforms usable waits wanted
+  allHanded allSent confirmed cost dataChannel frameBytes framed gotWhole makeRoom more peek prepare pump quiet unsure used
+  whole
+  binary broke conclude drained flow full heard how mine queued regulate settled tear unheard writableLength
 `
   .trim()
   .split(/\s+/);

@@ -106,18 +106,3 @@ test('the receiver keeps to its own limit', async () => {
   await b.close();
   assert.deepEqual(messages.list, []);
 });
-
-test('messages of 256 KiB arrive whole', async () => {
-  const { ab, ba } = await pair();
-  const messages = collect(ba, 'message');
-  const text = 'x'.repeat(256 * 1024 - 2);
-  for (let i = 0; i < 8; i++) await within(ab.send(text), 'send');
-  for (const message of await messages.until(8)) assert.ok(message === text);
-});
-
-test('binary messages and acknowledgements come in a later version', async () => {
-  const { ab } = await pair();
-  await rejects(ab.send(new Uint8Array(1)), 'ERR_UNSUPPORTED');
-  await rejects(ab.send(new ArrayBuffer(1)), 'ERR_UNSUPPORTED');
-  await rejects(ab.send(1, { ack: true }), 'ERR_UNSUPPORTED');
-});

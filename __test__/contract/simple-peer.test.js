@@ -1,7 +1,7 @@
 'use strict';
 // options.simplePeer.
 
-const { assert, pair, peer, registered, test, warnings, within } = require('./harness');
+const { assert, next, pair, peer, registered, rejects, test, warnings, within } = require('./harness');
 
 /** Both ends carry messages. */
 async function works({ ab, ba }) {
@@ -27,6 +27,21 @@ for (const [name, one, two] of [
 test('a channel negotiated beforehand', async () => {
   const simplePeer = { channelConfig: { negotiated: true, id: 7 } };
   await works(await pair({ simplePeer }, { simplePeer }));
+});
+
+test('over a channel that is not reliable there is JSON, and nothing else', async () => {
+  const ends = await pair({ simplePeer: { channelConfig: { ordered: false, maxRetransmits: 0 } } });
+  for (const [connection, peerId] of [
+    [ends.ab, ends.b.id],
+    [ends.ba, ends.a.id],
+  ]) {
+    const why = { peerId };
+    await rejects(connection.send(new Uint8Array(1)), 'ERR_UNSUPPORTED', why);
+    await rejects(connection.send(1, { ack: true }), 'ERR_UNSUPPORTED', why);
+    const { code } = await next(connection.createStream('x'), 'error');
+    assert.equal(code, 'ERR_UNSUPPORTED');
+  }
+  await works(ends);
 });
 
 test('sdpTransform sees the offer on one side, the answer on the other, and may be async', async () => {

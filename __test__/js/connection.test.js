@@ -4,21 +4,11 @@
 const assert = require('node:assert/strict');
 const { getEventListeners } = require('node:events');
 const { test } = require('node:test');
-const { connected, memory, rejects, turns } = require('./helpers');
+const { connected, driven, memory, rejects, turns } = require('./helpers');
 const { KIND } = require('./pair-engine');
 
 const opened = (peer, remote) => JSON.stringify({ peer, remote, incoming: false, linkup: true });
 const handles = (calls) => calls.map(([, , handle]) => handle);
-
-/** A peer with an open connection to b that the test's events drive; `handle` is the connection's. */
-async function driven() {
-  const world = memory({ auto: false });
-  const peer = world.createPeer('a');
-  const connecting = peer.connect('b');
-  const handle = world.called('connect')[0][2];
-  world.put(KIND.OPEN, handle, opened(1, 'b'));
-  return { ...world, peer, handle, connection: await connecting };
-}
 
 test('close delivers, then closes both sides; each hears of it once', async () => {
   const { a, b, ab, ba } = await connected();
@@ -94,8 +84,8 @@ test('a new connection to the same peer begins when the old one has ended', asyn
   assert.deepEqual(
     called('send').map(([, args]) => args),
     [
-      [second, '1'],
-      [second, '2'],
+      [second, '1', 0],
+      [second, '2', 0],
     ],
   );
 });

@@ -3,7 +3,7 @@
 
 const assert = require('node:assert/strict');
 const { linkup } = require('../../js/linkup');
-const { pairEngine } = require('./pair-engine');
+const { KIND, pairEngine } = require('./pair-engine');
 
 /** Runs `work` and returns the exceptions that nobody caught in the meantime. */
 async function uncaught(work) {
@@ -45,6 +45,43 @@ async function connected(options = {}) {
   return { ...world, a, b, ab, ba: await other };
 }
 
+/**
+ * A peer with an open connection to b that the test's events drive; `handle` is the connection's. Of streams: `hear` is
+ * a frame from the remote, `frames` are those for it.
+ */
+async function driven({ engine, a, caller = true } = {}) {
+  const world = memory({ auto: false, ...engine });
+  const { put, called } = world;
+  const peer = world.createPeer('a', a);
+  const connecting = peer.connect('b');
+  const handle = called('connect')[0][2];
+  put(KIND.OPEN, handle, JSON.stringify({ peer: 1, remote: 'b', incoming: false, linkup: true, caller }));
+  const connection = await connecting;
+  const hear = async (kind, id, body = '') => {
+    put(KIND.FRAME, handle, frameOf(kind, id, body));
+    await turns(3);
+  };
+  const frames = () => called('frame').map(([, [, kind, id, body]]) => [kind, id, Buffer.from(body ?? '')]);
+  return { ...world, peer, handle, connection, hear, frames };
+}
+
+/** A frame of a stream as it travels. */
+function frameOf(kind, id, body) {
+  const frame = Buffer.concat([Buffer.from([kind, 0, 0, 0, 0]), Buffer.from(body)]);
+  frame.writeUInt32BE(id, 1);
+  return frame;
+}
+
+/** The body of a CREDIT. */
+function credit(bytes) {
+  const body = Buffer.alloc(8);
+  body.writeBigUInt64BE(BigInt(bytes));
+  return body;
+}
+
+/** The argument of the next event `name`. */
+const next = (emitter, name) => new Promise((resolve) => emitter.once(name, resolve));
+
 const rejects = (promise, code, more = {}) => assert.rejects(promise, { name: 'LinkupError', code, ...more });
 
-module.exports = { uncaught, turns, memory, connected, rejects };
+module.exports = { uncaught, turns, memory, connected, driven, credit, next, rejects };

@@ -2,6 +2,8 @@
 // A test double of the engine: any number of peers in one process, joined by memory. Does what the engine's interface
 // promises and nothing else: no broker, no time-outs, no loss. `put` and `calls` let a test play the engine itself.
 
+const { streamDuplex } = require('../../js/stream-native');
+
 const KIND = {
   REGISTERED: 1,
   OFFLINE: 2,
@@ -16,10 +18,20 @@ const KIND = {
   TEXT: 11,
   BINARY: 12,
   DRAINED: 13,
+  FRAME: 14,
+  SENDING: 15,
+  RECEIVING: 16,
 };
 
-/** `auto: false`: nothing comes of a call until the test puts an event; every message is taken. */
-function pairEngine({ auto = true, batch = 256 } = {}) {
+/** Bytes of streams that wait until no more should come, and until more may again. */
+const CROWDED = 256 * 1024;
+const THINNED = 64 * 1024;
+
+/**
+ * `auto: false`: nothing comes of a call until the test puts an event; everything is taken. `plain`: the other sides are
+ * plain simple-peer clients. `stream`: makes what an application holds of a stream.
+ */
+function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDuplex } = {}) {
   const queue = [];
   const peers = new Map();
   const ends = new Map();
@@ -41,7 +53,7 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
   const openEnd = (peer, remote) => [...ends.values()].find((e) => e.peer === peer && e.remote === remote && e.open);
 
   function makeEnd(peer, remote) {
-    const end = { handle: ++lastHandle, peer, remote, open: false, buffered: 0, full: false };
+    const end = { handle: ++lastHandle, peer, remote, open: false, buffered: 0, full: false, crowd: 0, crowded: false };
     ends.set(end.handle, end);
     return end;
   }
@@ -62,11 +74,14 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
     ]) {
       one.other = two;
       one.open = true;
+      one.caller = one === end;
+      one.waiting = new Set();
     }
     for (const one of [end, other]) {
-      const { incoming = false, remote } = one;
+      const { incoming = false, remote, caller } = one;
       const metadata = one.other.peer.options.metadata;
-      put(KIND.OPEN, one.handle, JSON.stringify({ peer: one.peer.handle, remote, incoming, metadata, linkup: true }));
+      const info = { peer: one.peer.handle, remote, incoming, metadata, linkup: !plain, caller };
+      put(KIND.OPEN, one.handle, JSON.stringify(info));
     }
   }
 
@@ -84,6 +99,7 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
   function finish(end, error = null) {
     if (!ends.delete(end.handle)) return;
     end.open = false;
+    for (const token of end.waiting ?? []) put(KIND.SETTLED, token, null, error ?? failed('ERR_CONNECTION_CLOSED'));
     put(KIND.CLOSED, end.handle, error);
     if (end.other !== undefined) finish(end.other, error);
   }
@@ -110,24 +126,56 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
       if (auto) setImmediate(attempt, end);
       return end.handle;
     },
-    send(handle, text) {
+    send(handle, data, token) {
       if (!auto) return 0;
       const end = ends.get(handle);
       if (!end?.open) return -1;
       const { bufferedBytes, highWaterMark } = end.peer.options.limits;
-      if (text.length > engine.maxMessage(handle)) return -3;
-      if (end.buffered + text.length > bufferedBytes) return -2;
-      end.buffered += text.length;
-      setImmediate(() => {
-        end.buffered -= text.length;
-        if (ends.has(end.other.handle)) put(KIND.TEXT, end.other.handle, text);
+      const text = typeof data === 'string';
+      if (plain && (token || !text)) return -4;
+      if (data.length > engine.maxMessage(handle)) return -3;
+      if (end.buffered + data.length > bufferedBytes) return -2;
+      const copy = text ? data : Buffer.from(data);
+      end.buffered += copy.length;
+      if (token) end.waiting.add(token);
+      const arrive = () => {
+        if (end.other.held) return end.other.held.push(arrive);
+        end.buffered -= copy.length;
+        if (ends.has(end.other.handle)) put(text ? KIND.TEXT : KIND.BINARY, end.other.handle, copy);
+        if (end.waiting.delete(token)) put(KIND.SETTLED, token, 'true');
         if (end.full && end.buffered <= highWaterMark) {
           end.full = false;
-          put(KIND.DRAINED, handle);
+          put(KIND.DRAINED, handle, 0);
         }
-      });
+      };
+      setImmediate(arrive);
       if (end.buffered > highWaterMark) end.full = true;
       return end.full ? 1 : 0;
+    },
+    frame(handle, kind, id, body) {
+      if (!auto) return 0;
+      const end = ends.get(handle);
+      if (!end?.open) return -1;
+      if (plain) return -4;
+      const frame = Buffer.concat([Buffer.from([kind, 0, 0, 0, 0]), body ?? Buffer.alloc(0)]);
+      frame.writeUInt32BE(id, 1);
+      end.crowd += frame.length;
+      setImmediate(() => {
+        end.crowd -= frame.length;
+        if (ends.has(end.other.handle)) put(KIND.FRAME, end.other.handle, frame);
+        if (end.crowded && end.crowd < THINNED) {
+          end.crowded = false;
+          put(KIND.DRAINED, handle, 1);
+        }
+      });
+      end.crowded ||= end.crowd > CROWDED;
+      return end.crowded ? 1 : 0;
+    },
+    flow(handle, open) {
+      const end = ends.get(handle);
+      const { held = [] } = end ?? {};
+      if (end) end.held = open ? undefined : [];
+      for (const arrive of held) arrive();
     },
     close(handle, code, message) {
       const end = ends.get(handle);
@@ -162,6 +210,7 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
     maxMessage: () => 256 * 1024,
     pause: (next) => () => queueMicrotask(() => process.nextTick(next)),
     turn: setImmediate,
+    stream,
     hold(change) {
       held += change;
     },
@@ -172,7 +221,8 @@ function pairEngine({ auto = true, batch = 256 } = {}) {
     const real = engine[name];
     engine[name] = (...args) => {
       const result = real(...args);
-      if (!['pause', 'turn', 'drain', 'buffered', 'maxMessage'].includes(name)) calls.push([name, args, result]);
+      if (!['pause', 'turn', 'drain', 'buffered', 'maxMessage', 'stream'].includes(name))
+        calls.push([name, args, result]);
       return result;
     };
   }

@@ -2,8 +2,10 @@
 // Messages: values, sizes, order, the outbox of a connection that is coming up, back-pressure.
 
 const assert = require('node:assert/strict');
+const { getEventListeners } = require('node:events');
 const { test } = require('node:test');
-const { connected, memory, rejects, turns } = require('./helpers');
+const vm = require('node:vm');
+const { connected, driven, memory, next, rejects, turns } = require('./helpers');
 const { KIND } = require('./pair-engine');
 
 const open = (peer, remote, more) => JSON.stringify({ peer, remote, incoming: false, linkup: true, ...more });
@@ -48,14 +50,193 @@ test('what JSON cannot carry is refused', async () => {
   await rejects(a.send('c', undefined), 'ERR_INVALID_MESSAGE', { peerId: 'c' });
 });
 
-test('binary and ack come later', async () => {
-  const { a, ab } = await connected();
-  for (const value of [Buffer.from('x'), new ArrayBuffer(1), new Float64Array(1), new DataView(new ArrayBuffer(1))]) {
-    await rejects(ab.send(value), 'ERR_UNSUPPORTED');
-  }
-  await rejects(ab.send(1, { ack: true }), 'ERR_UNSUPPORTED');
-  await rejects(a.send('b', 1, { ack: true }), 'ERR_UNSUPPORTED');
+/** Bytes 1, 2, 3 in every shape, none of them alone in its buffer but the buffers themselves. */
+function shapes() {
+  const around = () => Uint8Array.of(0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0).buffer;
+  const shared = new SharedArrayBuffer(4);
+  new Uint8Array(shared).set([1, 2, 3, 4]);
+  return [
+    Buffer.from([1, 2, 3, 4]),
+    Uint8Array.of(1, 2, 3, 4).buffer,
+    shared,
+    new Uint8Array(shared),
+    new Uint8Array(around(), 4, 4),
+    new Int16Array(around(), 4, 2),
+    new Float32Array(around(), 4, 1),
+    new DataView(around(), 4, 4),
+    vm.runInNewContext('Uint8Array.of(1, 2, 3, 4).buffer'),
+    vm.runInNewContext('new DataView(Uint8Array.of(1, 2, 3, 4).buffer)'),
+  ];
+}
+
+test('a buffer, and any view of one, arrives as its bytes', async () => {
+  const { a, ab, ba, called } = await connected();
+  const heard = [];
+  ba.on('message', (message) => heard.push(message));
+  for (const [i, value] of shapes().entries()) await (i % 2 ? ab.send(value) : a.send('b', value));
+  await ab.send(new Uint8Array(0));
+  await turns();
+  assert.deepEqual(heard, [...shapes().map(() => Buffer.from([1, 2, 3, 4])), Buffer.alloc(0)]);
+  for (const [, [, data]] of called('send')) assert.ok(!(data.buffer instanceof SharedArrayBuffer));
+});
+
+test('bytes are taken when send is called, also where they wait for the connection', async () => {
+  const { createPeer } = memory();
+  const [a, b] = [createPeer('a'), createPeer('b')];
+  const heard = [];
+  b.on('message', ({ message }) => heard.push(message[0]));
+  const bytes = Uint8Array.of(1);
+  const first = a.send('b', bytes);
+  bytes[0] = 2;
+  await first;
+  const second = a.send('b', bytes);
+  bytes[0] = 3;
+  await second;
+  await turns();
+  assert.deepEqual(heard, [1, 2]);
+});
+
+test("an open connection copies no bytes that are the application's alone", async () => {
+  const { ab, called } = await connected();
+  const bytes = new Float64Array(10);
+  ab.send(bytes);
+  assert.equal(called('send')[0][1][1].buffer, bytes.buffer);
+});
+
+test('bytes are JSON below the top only', async () => {
+  const { ab, ba } = await connected();
+  const heard = next(ba, 'message');
+  ab.send({ bytes: Buffer.from('x') });
+  assert.deepEqual(await heard, { bytes: { type: 'Buffer', data: [120] } });
+});
+
+test('binary over a limit is refused with both numbers: our own, and what the remote takes', async () => {
+  const { a, ab, ba } = await connected({
+    a: { limits: { messageBytes: 1_000_000 } },
+    b: { limits: { messageBytes: 9 } },
+  });
+  const refused = (size, limit) => ({ details: { size, limit } });
+  await rejects(ab.send(new Uint8Array(1_000_001)), 'ERR_MESSAGE_TOO_LARGE', refused(1_000_001, 1_000_000));
+  await rejects(a.send('b', new Float64Array(125_001)), 'ERR_MESSAGE_TOO_LARGE', refused(1_000_008, 1_000_000));
+  await rejects(ab.send(new Uint8Array(262_145)), 'ERR_MESSAGE_TOO_LARGE', refused(262_145, 262_144));
+  await ba.send(new Uint8Array(9));
+  await rejects(ba.send(new Uint8Array(10)), 'ERR_MESSAGE_TOO_LARGE', refused(10, 9));
+});
+
+test('a limit of the remote that only the engine knows is in the error, too', async () => {
+  const { ab, engine } = await connected();
+  engine.maxMessage = () => 10;
+  engine.send = () => -3;
+  await rejects(ab.send('123456789'), 'ERR_MESSAGE_TOO_LARGE', { details: { size: 11, limit: 10 } });
+});
+
+test('a plain client takes neither bytes nor asks for acknowledgements', async () => {
+  const { a, ab } = await connected({ engine: { plain: true } });
+  const message = /plain simple-peer client/;
+  await rejects(ab.send(Buffer.from('x')), 'ERR_UNSUPPORTED', { peerId: 'b', message });
+  await rejects(ab.send(1, { ack: true }), 'ERR_UNSUPPORTED', { peerId: 'b', message });
+  await rejects(a.send('b', 1, { ack: true }), 'ERR_UNSUPPORTED', { message });
   await ab.send(1, { ack: false });
+});
+
+test('with ack, send resolves with nothing when the engine says that the remote has it', async () => {
+  const { connection, peer, called, put } = await driven();
+  const done = [];
+  const sent = [connection.send('x', { ack: true }), peer.send('b', Buffer.from('y'), { ack: true })];
+  for (const promise of sent) promise.then((value) => done.push(value));
+  const tokens = called('send').map(([, [, , token]]) => token);
+  assert.ok(tokens[0] > 0 && tokens[1] > 0 && tokens[0] !== tokens[1]);
+  await turns();
+  assert.deepEqual(done, []);
+  put(KIND.SETTLED, tokens[0], 'true');
+  await sent[0];
+  put(KIND.SETTLED, tokens[1], 'true');
+  await sent[1];
+  assert.deepEqual(done, [undefined, undefined]);
+});
+
+test('with ack, also through the outbox, above the mark, and when the connection ends before', async () => {
+  const { createPeer, called, put, failed } = memory({ auto: false });
+  const peer = createPeer('a');
+  const sent = peer.send('b', 1, { ack: true });
+  put(KIND.OPEN, called('connect')[0][2], open(1, 'b'));
+  await turns();
+  const [[, [handle, , token]]] = called('send');
+  put(KIND.SETTLED, token, null, failed('ERR_CONNECTION_LOST', 'gone'));
+  put(KIND.CLOSED, handle, failed('ERR_CONNECTION_LOST', 'gone'));
+  await rejects(sent, 'ERR_CONNECTION_LOST', { peerId: 'b' });
+  const { ab } = await connected({ a: { limits: { highWaterMark: 1 } } });
+  await ab.send('above the mark', { ack: true });
+});
+
+test('an acknowledgement that never comes is rejected with the connection, whatever the engine says', async () => {
+  for (const [error, code] of [
+    [null, 'ERR_CONNECTION_CLOSED'],
+    [JSON.stringify({ code: 'ERR_CONNECTION_LOST', message: 'gone' }), 'ERR_CONNECTION_LOST'],
+  ]) {
+    const { connection, handle, put } = await driven();
+    const sent = connection.send('x', { ack: true });
+    put(KIND.CLOSED, handle, error);
+    await rejects(sent, code, { peerId: 'b' });
+  }
+});
+
+test('an acknowledged message on a connection that was just lost goes over the next one', async () => {
+  const { engine, peer, called, put } = await driven();
+  const { send } = engine;
+  engine.send = () => -1;
+  const sent = peer.send('b', 'x', { ack: true });
+  engine.send = send;
+  put(KIND.CLOSED, called('connect')[0][2]);
+  await turns();
+  put(KIND.OPEN, called('connect')[1][2], open(1, 'b'));
+  await turns();
+  put(KIND.SETTLED, called('send')[0][1][2], 'true');
+  await sent;
+});
+
+test('a full buffer refuses with ack as without', async () => {
+  const { ab } = await connected({ a: { limits: { bufferedBytes: 10 } } });
+  ab.send('12345678');
+  await rejects(ab.send(1, { ack: true }), 'ERR_BUFFER_FULL', { details: { limit: 10 } });
+});
+
+test('an abort ends the waiting for an acknowledgement, not the message', async () => {
+  const { connection, called, put } = await driven();
+  const abort = new AbortController();
+  const sent = connection.send('x', { ack: true, signal: abort.signal });
+  abort.abort('enough');
+  await rejects(sent, 'ERR_ABORTED', { peerId: 'b', cause: 'enough' });
+  assert.equal(called('send').length, 1);
+  put(KIND.SETTLED, called('send')[0][1][2], 'true');
+  await turns();
+  const again = new AbortController();
+  const second = connection.send('y', { ack: true, signal: again.signal });
+  put(KIND.SETTLED, called('send')[1][1][2], 'true');
+  await second;
+  await turns();
+  assert.equal(getEventListeners(again.signal, 'abort').length, 0);
+});
+
+test('what is not an option of send is a TypeError', async () => {
+  const { a, ab } = await connected();
+  const wrong = { name: 'TypeError', message: /^options.ack: must be a boolean/ };
+  await assert.rejects(ab.send(1, { ack: 1 }), wrong);
+  await assert.rejects(a.send('b', 1, { ack: 'yes' }), wrong);
+  await assert.rejects(a.connect('b', { ack: true }), { name: 'TypeError', message: /^options.ack: unknown option/ });
+});
+
+test('messages in pieces tell their progress', async () => {
+  const { connection, handle, put } = await driven();
+  const heard = [];
+  connection.on('progress', (event) => heard.push(event));
+  put(KIND.SENDING, handle, 65536, 1_000_000);
+  put(KIND.RECEIVING, handle, 2, 3);
+  await turns();
+  assert.deepEqual(heard, [
+    { direction: 'send', bytes: 65536, total: 1_000_000 },
+    { direction: 'receive', bytes: 2, total: 3 },
+  ]);
 });
 
 test('a message over the limit is refused with both numbers, before anything is sent', async () => {

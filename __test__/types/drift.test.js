@@ -11,6 +11,8 @@ const { test } = require('node:test');
 const linkup = require('../../index.js');
 const { ownOptions } = require('../../js/engine-page').engine;
 const { NAMES, readOptions } = require('../../js/options');
+const { streamPair } = require('../../js/page/stream');
+const { streamDuplex } = require('../../js/stream-native');
 
 const root = path.join(__dirname, '../..');
 const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
@@ -32,6 +34,8 @@ function events(who, ...files) {
 
 const settings = readOptions('id', { brokerUrl: 'ws://localhost' }, {}).engine;
 const error = new linkup.LinkupError('ERR_DENIED', '', { peerId: 'p', details: {} });
+const stream = { name: '', meta: 1, connection: {} };
+const OWN = ['name', 'meta', 'connection'];
 const PEER = /\bpeer\.emit\('(\w+)'/g;
 const CONNECTION = /\bconnection\.emit\('(\w+)'/g;
 
@@ -39,12 +43,17 @@ const CONNECTION = /\bconnection\.emit\('(\w+)'/g;
 const SAME = {
   'keyof typeof linkup': Object.keys(linkup),
   'Exclude<keyof linkup.Peer, symbol>': members(linkup.Peer),
-  'keyof linkup.Connection': members(linkup.Connection),
+  'Exclude<keyof linkup.Connection, symbol>': members(linkup.Connection),
   'keyof linkup.Broker': members(linkup.Broker),
   'Exclude<keyof linkup.LinkupError, keyof Error>': Object.keys(error),
   'linkup.ErrorCode': [...read('crates/proto/src/error.rs').matchAll(/"(ERR_\w+)"/g)].map((match) => match[1]),
   'keyof linkup.PeerEvents': events(PEER, 'peer-core.js', 'roster.js', 'link.js'),
-  'keyof linkup.ConnectionEvents': events(CONNECTION, 'peer-core.js', 'roster.js', 'link.js'),
+  'keyof linkup.ConnectionEvents': events(CONNECTION, 'peer-core.js', 'roster.js', 'link.js', 'streams.js'),
+  'keyof linkup.StreamInfo': OWN.filter((name) => name in Object.getPrototypeOf(streamDuplex(stream)[0])),
+  'Exclude<keyof linkup.StreamPair, keyof linkup.Peer>': Object.keys(streamPair(stream)[0]),
+  'keyof linkup.StreamEvents': ['stream.js', 'page/stream.js'].flatMap((file) =>
+    events(/\b(?:object|pair)\.emit\('(\w+)'/g, file),
+  ),
   'keyof linkup.BrokerEvents': events(/\bthis\.emit\('(\w+)'/g, 'broker-native.js'),
   // What is refused as coming later has no type yet.
   'keyof linkup.PeerOptions': [...NAMES.filter((name) => name !== 'identity'), ...ownOptions],

@@ -1,5 +1,6 @@
 // What must compile: the whole API as programs use it.
 
+import { pipeline } from 'node:stream/promises';
 import * as linkup from 'linkup';
 import {
   type Broker,
@@ -9,8 +10,10 @@ import {
   createPeer,
   type ErrorCode,
   LinkupError,
+  type LinkupStream,
   type Peer,
   type PeerOptions,
+  type Progress,
 } from 'linkup';
 
 const options: PeerOptions = {
@@ -58,6 +61,13 @@ async function use(): Promise<void> {
     .on('message', (message) => message.anything)
     .on('error', (error) => error.message);
   await connection.send(null);
+  await connection.send(new Uint8Array(1), { ack: true, signal });
+  await peer.send('peer2', new ArrayBuffer(1), { ack: true });
+  connection.on('progress', ({ direction, bytes, total }) => (direction === 'send' ? bytes / total : 0));
+  connection.on('stream', (stream) => use2(stream));
+  for await (const message of connection) console.log(message.anything);
+  const [event]: [Progress] = [{ direction: 'receive', bytes: 1 }];
+  console.log(event.total?.toFixed());
   const { bytesSent } = await connection.stats();
   console.log(same, found, bytesSent, connection.bufferedAmount, connection.metadata?.version, connection.path);
   const message: unknown = await new Promise((resolve) => connection.once('message', resolve));
@@ -73,6 +83,27 @@ async function use(): Promise<void> {
   console.log(dispose, new LinkupError('ERR_DENIED', 'no', { peerId: 'p', details: { a: 1 }, cause: 1 }));
 }
 
+async function use2(stream: LinkupStream): Promise<void> {
+  const { name, meta, connection }: { name: string; meta: any; connection: Connection } = stream;
+  console.log(name.length, meta?.size, connection.createStream('n', { size: 1 }));
+  if ('pipe' in stream) {
+    stream.on('progress', ({ bytes }) => bytes.toFixed()).on('error', (error) => error.message);
+    stream.write('text');
+    stream.end(Buffer.from('x'));
+    await pipeline(process.stdin, stream);
+    for await (const chunk of stream) console.log(chunk);
+    stream.destroy(new Error('no'));
+    stream.pipe(process.stdout);
+  } else {
+    stream.on('progress', ({ bytes }) => bytes.toFixed()).on('error', ({ code }) => code);
+    const writer = stream.writable.getWriter();
+    await writer.write('text');
+    await writer.write(new Uint8Array(1));
+    const { value } = await stream.readable.getReader().read();
+    console.log(value?.byteLength, stream.listenerCount('close'));
+  }
+}
+
 async function serve(): Promise<void> {
   const broker: Broker = await createBroker({ port: 0, host: 'localhost', files: '.' }).ready;
   broker.on('listening', () => {}).on('error', (error) => error.code);
@@ -80,4 +111,4 @@ async function serve(): Promise<void> {
   await broker.unref().ref().close();
 }
 
-console.log(id, state, use, serve);
+console.log(id, state, use, use2, serve);

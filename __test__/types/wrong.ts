@@ -42,14 +42,20 @@ peer.connections.set('b', 1);
 peer.send('b');
 // @ts-expect-error an unknown option of a call
 peer.connect('b', { timeout: 1 });
-// @ts-expect-error acknowledgements come in a later version
-peer.send('b', 1, { ack: true });
+// @ts-expect-error only messages are acknowledged
+peer.connect('b', { ack: true });
+// @ts-expect-error it is or it is not
+peer.send('b', 1, { ack: 1 });
 
 peer.connect('b').then((connection) => {
   // @ts-expect-error an event of Peer
   connection.on('register', () => {});
   // @ts-expect-error read-only
   connection.state = 'open';
+  // @ts-expect-error a stream has a name
+  connection.createStream();
+  // @ts-expect-error which of the two it is has to be asked first
+  connection.createStream('x').write('text');
   // @ts-expect-error an unknown state
   return connection.state === 'opened';
 });

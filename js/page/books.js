@@ -3,6 +3,7 @@
 // to the broker. Knows no rule. The same in Rust: crates/core/src/{link,peer}.rs.
 
 const EVENTS = require('../events');
+const { WINDOW } = require('./receiver');
 const { writeSignal } = require('./signal');
 const { CLOSING, OPEN, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
@@ -25,6 +26,8 @@ class Link {
   /** What the application will hear when the remote, which has said that it leaves, is gone. */
   farewell = null;
   transport;
+  /** What a linkup peer takes, as its description says. */
+  receive;
   #timers = {};
 
   /** `wanted`: somebody here asked for it, so that its failure is reported and it does not count as incoming. */
@@ -165,8 +168,9 @@ class Books {
   /** Sends a signal, where there is a registration: the broker passes on nobody else's. */
   sendSignal({ remote, session, kind }, body, extra) {
     if (!this.broker.registered) return;
-    const { id, metadata } = this.options;
-    const signal = writeSignal(kind, session, body, body.sdp === undefined ? extra : { metadata });
+    const { id, metadata, limits } = this.options;
+    const about = { metadata, receive: { message: limits.messageBytes, window: WINDOW } };
+    const signal = writeSignal(kind, session, body, body.sdp === undefined ? extra : about);
     this.broker.send({ message: { type: 'signal', from: id, to: remote, signal } });
   }
 }

@@ -1,40 +1,91 @@
 'use strict';
-// The binary frames between two linkup peers, beside the text frames that are the messages. The same in Rust:
-// crates/proto/src/frame.rs; both read vectors/frames.json in their tests.
+// The binary frames between two linkup peers, beside the text frames: how they are written and read. Which of them makes
+// sense when is not known here. The same in Rust: crates/proto/src/frame.rs; both read vectors/frames.json in their tests.
 
-/** How many messages the receiver has handed to its application since the start. */
+/** What has arrived: two numbers. */
 const ACK = 1;
-/** The sender has sent its last message. */
+/** The sender has sent its last data frame. */
 const FIN = 2;
 /** The receiver of a FIN has handed over everything before it. */
 const FIN_ACK = 3;
 /** A binary message. */
 const BINARY = 4;
+/** The first piece of a message. */
+const BEGIN = 5;
+/** The next piece of that message. */
+const MORE = 6;
+/** Asks for an ACK. */
+const PING = 7;
+/** From here on: frames of streams. Only DATA must have a body. */
+const OPEN = 8;
+const DATA = 9;
 
-const ACK_BYTES = 9;
+/** Bytes after a frame's header, at most. */
+const MAX_BODY = 65536;
+/** What a message frame costs of the receiver's window, besides its body. */
+const FRAME_COST = 64;
+/** Bytes of the longest header, BEGIN's. */
+const MAX_HEADER = 6;
+/** Bytes of each kind's header; nothing is as long as that of the kind 0. */
+const HEADERS = [1e9, 17, 1, 1, 1, MAX_HEADER, 1, 1, 5, 5, 5, 5, 5];
 
-/** A frame as it travels: `body` is an ACK's count or a binary message. */
-function encodeFrame(kind, body) {
-  if (kind === BINARY) {
-    const bytes = new Uint8Array(1 + body.length);
-    bytes[0] = BINARY;
-    bytes.set(body, 1);
-    return bytes;
-  }
-  const bytes = new Uint8Array(kind === ACK ? ACK_BYTES : 1);
-  bytes[0] = kind;
-  if (kind === ACK) new DataView(bytes.buffer).setBigUint64(1, BigInt(body));
+const VIOLATION = new Error('the remote broke the protocol');
+
+/** Throws where the remote does what the protocol does not allow. */
+function demand(allowed) {
+  if (!allowed) throw VIOLATION;
+}
+
+/** The bytes of a number of 32 bits; the array that they go into cuts them. */
+const u32 = (number) => [number >>> 24, number >>> 16, number >>> 8, number];
+
+/** The same with 64 bits. */
+const u64 = (number) => [...u32(number / 2 ** 32), ...u32(number)];
+
+/** A frame as it travels: the bytes of its header, and what follows. */
+function encodeFrame(header, body = []) {
+  const bytes = new Uint8Array(header.length + body.length);
+  bytes.set(header);
+  bytes.set(body, header.length);
   return bytes;
 }
 
-/** Reads a frame into `[kind, body]`; undefined where it is of no known kind or of the wrong length. */
+/**
+ * Reads a frame into `[kind, body, a, b]`: of an ACK the two numbers are `a` and `b`, of BEGIN the type and the total.
+ * Throws where it is of no known kind or of the wrong length.
+ */
 function decodeFrame(bytes) {
-  const [kind] = bytes;
-  if (kind === BINARY) return [kind, bytes.subarray(1)];
-  if (kind === ACK && bytes.length === ACK_BYTES) {
-    return [kind, Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(1))];
-  }
-  return (kind === FIN || kind === FIN_ACK) && bytes.length === 1 ? [kind] : undefined;
+  const kind = bytes[0];
+  const body = bytes.subarray(HEADERS[kind]);
+  const { length } = body;
+  const { buffer, byteOffset } = bytes;
+  // Nothing compares with an unknown kind's header.
+  demand(bytes.length >= HEADERS[kind] && length <= (kind < BINARY || kind === PING ? 0 : MAX_BODY));
+  demand(length > 0 || (kind !== BEGIN && kind !== MORE && kind !== DATA));
+  if (kind > ACK && kind !== BEGIN) return [kind, body];
+  const view = new DataView(buffer, byteOffset);
+  if (kind === ACK) return [kind, body, Number(view.getBigUint64(1)), Number(view.getBigUint64(9))];
+  const total = view.getUint32(2);
+  demand(bytes[1] < 2 && length < total);
+  return [kind, body, bytes[1], total];
 }
 
-module.exports = { ACK, FIN, FIN_ACK, BINARY, encodeFrame, decodeFrame };
+module.exports = {
+  ACK,
+  FIN,
+  FIN_ACK,
+  BINARY,
+  BEGIN,
+  MORE,
+  PING,
+  OPEN,
+  FRAME_COST,
+  MAX_BODY,
+  MAX_HEADER,
+  VIOLATION,
+  demand,
+  u32,
+  u64,
+  encodeFrame,
+  decodeFrame,
+};

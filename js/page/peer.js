@@ -7,7 +7,6 @@ const { Broker } = require('./broker');
 const { dropSecret, takeSecret } = require('./secrets');
 const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
-const { sizeOf } = require('./channel');
 const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
 
 /** How long the words of a remote that has cut the connection may take through the broker. */
@@ -133,24 +132,13 @@ class PagePeer extends Signaling {
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
     const { handle, remote, metadata, kind } = link;
+    const caller = link.state === CONNECTING;
     link.reset();
     Object.assign(link, { kind, state: OPEN });
     link.stop();
     const incoming = !link.wanted;
-    const about = { peer: this.handle, remote, incoming, metadata, linkup: kind === LINKUP };
+    const about = { peer: this.handle, remote, incoming, metadata, linkup: kind === LINKUP, caller };
     this.put(EVENTS.OPEN, handle, JSON.stringify(about));
-  }
-
-  received(link, data) {
-    const { messageBytes } = this.options.limits;
-    if (sizeOf(data) > messageBytes) {
-      return this.#cut(link, failure('ERR_PROTOCOL', `a message has more than ${messageBytes} bytes`));
-    }
-    this.put(typeof data === 'string' ? EVENTS.TEXT : EVENTS.BINARY, link.handle, data);
-  }
-
-  drained(link) {
-    this.put(EVENTS.DRAINED, link.handle);
   }
 
   /** The remote closed it in order. */
@@ -165,7 +153,8 @@ class PagePeer extends Signaling {
   /** The transport is broken; `cut`: by the remote, which may have something to say about it. */
   failed(link, error, cut = false) {
     if (link.state === OPEN) {
-      const lost = failure('ERR_CONNECTION_LOST', error.message);
+      const code = error.code === 'ERR_PROTOCOL' ? error.code : 'ERR_CONNECTION_LOST';
+      const lost = { ...error, code };
       if (!cut || link.kind !== LINKUP) return this.giveUp(link, lost);
       link.cut = true;
       this.part(link, lost, WORDS);
@@ -231,7 +220,7 @@ class PagePeer extends Signaling {
     if (!this.remove(link)) return;
     if (code) this.sendBye(link, code, reason);
     // A bye takes longer than the end of a transport that was open: where it says more, it shall be there first.
-    transport?.abort(code && error && state >= OPEN);
+    transport?.abort(code && error && state >= OPEN, error);
     if (link.isKnown) this.putClosed(link.handle, error);
     if (this.closing) {
       if (state === CLOSING) this.#closeError ??= error;

@@ -9,9 +9,16 @@ const { LINKUP, PLAIN } = require('./states');
 const VERSION = 1;
 const MAX_SIGNAL = 64 * 1024;
 const MAX_REASON = 1024;
+/** What a linkup peer takes that does not say, and the least window. */
+const USUAL_MESSAGE = 256 * 1024;
+const USUAL_WINDOW = 1024 * 1024;
+const LEAST_WINDOW = 256 * 1024;
 
 /** An error as the engine reports it. */
 const failure = (code, message, details) => ({ code, message, details });
+
+/** A number of 32 bits, as that of a message's bytes is. */
+const numberOr = (value, otherwise) => (value >>> 0 === value ? value : otherwise);
 
 /** A code that somebody else sent, if it is one. */
 const codeOf = (code, otherwise) => (/^ERR_[A-Z_]{1,40}$/.test(code) ? code : otherwise);
@@ -24,7 +31,7 @@ const wrong = (what) => failure('ERR_PROTOCOL', `a signal ${what}`);
 /**
  * Reads a signal; throws a `failure`.
  *
- * @returns {{kind: number, session?: string, metadata?: any, offer?: string, answer?: string, candidate?: object,
+ * @returns {{kind: number, session?: string, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
  *   bye?: {code: string, reason: string}}} one of the last four, or none of them where it is of no use here
  */
 function readSignal(text) {
@@ -39,11 +46,13 @@ function readSignal(text) {
   const { linkup, candidate, sdp, type } = signal;
   const result = { kind: PLAIN };
   if (linkup !== undefined) {
-    const { v, session, metadata, bye } = linkup ?? {};
+    const { v, session, metadata, bye, receive } = linkup ?? {};
     if (!Number.isInteger(v) || typeof session !== 'string' || session === '' || session.length > 64) {
       throw wrong('has a `linkup` without `v` or `session`');
     }
-    Object.assign(result, { kind: LINKUP, session, metadata });
+    const message = numberOr(receive?.message, USUAL_MESSAGE);
+    const window = Math.max(numberOr(receive?.window, USUAL_WINDOW), LEAST_WINDOW);
+    Object.assign(result, { kind: LINKUP, session, metadata, receive: { message, window } });
     if (isObject(bye)) {
       const reason = typeof bye.reason === 'string' ? reasonOf(bye.reason) : '';
       result.bye = { code: codeOf(bye.code, 'ERR_CONNECTION_CLOSED'), reason };

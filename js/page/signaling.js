@@ -84,20 +84,20 @@ class Signaling extends Attempts {
     this.put(EVENTS.REQUEST, link.handle, JSON.stringify({ peer: this.handle, from: remote, metadata }));
   }
 
-  #note(link, { session, kind, metadata, offer }) {
-    Object.assign(link, { session, kind, metadata, offer, state: ASKING });
+  #note(link, { session, kind, metadata, receive, offer }) {
+    Object.assign(link, { session, kind, metadata, receive, offer, state: ASKING });
     this.limit(link);
   }
 
   #answered(signal) {
-    const { kind, metadata, answer } = signal;
+    const { kind, metadata, receive, answer } = signal;
     const link = this.linkOf(signal);
     // We gave that call up before we knew that a bye would be understood: without one the other side would go on,
     // and our next call or its own would wait for an attempt that is dead.
     if (!link) return this.sendBye(signal, 'ERR_CONNECTION_CLOSED');
     if (link.state !== CALLING || link.passed === 0 || (kind === PLAIN && link.kind === LINKUP)) return;
     const { missed } = link;
-    Object.assign(link, { kind, metadata, state: CONNECTING, missed: false });
+    Object.assign(link, { kind, metadata, receive, state: CONNECTING, missed: false });
     this.forgetQuestion(link);
     link.transport.setAnswer(answer);
     this.handCandidates(link);

@@ -7,20 +7,30 @@ const { failure } = require('./signal');
 
 /** The largest message that all browsers and webrtc-rs carry in one piece. */
 const MAX_MESSAGE = 256 * 1024;
+/** What we take at least: there are frames that carry no message. */
+const LEAST_MESSAGE = 1024;
 /** What a browser says where the remote's description has no limit (RFC 8841, section 6.1). */
 const USUAL_MESSAGE = 64 * 1024;
 /** Of timeouts.idle, after the time that a browser needs to notice. */
 const REST_OF_IDLE = 0.4;
+/** How often a page looks whether something came, in timeouts.idle; after so many looks in vain it asks, and gives up. */
+const BEAT = 0.15;
+const QUIET = 2;
+const SILENT = 6;
 /** For a bye to overtake, by way of the broker, the end of the transport. */
 const LINGER = 250;
 
 class Transport extends Channel {
   #pc;
   #silence;
+  #beat;
+  // Browsers that count what they ask the remote ask all the time, also while the page is asleep, and say it after 5 s of
+  // silence. Firefox asks every 5 s: that may be 10 s ago.
+  #often = false;
   #gathered;
 
   /**
-   * @param {object} peer hears: described, gathered, opened, received, drained, gone, finished, failed, each with `link`
+   * @param {object} peer hears: described, gathered, opened, gone, finished, failed, each with `link`; and `put`
    * @param {object} link
    */
   constructor(peer, link) {
@@ -59,7 +69,8 @@ class Transport extends Channel {
     this.#pc?.addIceCandidate(candidate).catch(() => {});
   }
 
-  get maxMessage() {
+  /** The largest frame that the remote takes. */
+  get frameBytes() {
     return Math.min(this.#pc?.sctp?.maxMessageSize || USUAL_MESSAGE, MAX_MESSAGE);
   }
 
@@ -91,13 +102,15 @@ class Transport extends Channel {
     };
   }
 
-  /** Vanishes; nothing follows. `linger`: not before a bye is there. */
-  abort(linger) {
+  /** Vanishes; nothing follows. `linger`: not before a bye is there. `error`: for who waits for an ACK. */
+  abort(linger, error) {
     const pc = this.#pc;
-    this.peer = this.#pc = undefined;
+    this.#pc = undefined;
     clearTimeout(this.#silence);
+    clearInterval(this.#beat);
+    if (pc) this.drop(error);
+    this.peer = undefined;
     if (!pc) return;
-    this.drop();
     this.#gathered?.();
     pc.onicecandidate = pc.oniceconnectionstatechange = pc.onconnectionstatechange = null;
     pc.onicegatheringstatechange = pc.ondatachannel = null;
@@ -110,6 +123,12 @@ class Transport extends Channel {
     if (what === 'lost') this.#failed('ERR_CONNECTION_LOST', about ?? 'the remote is gone', true);
     else if (what === 'broken') this.#failed('ERR_PROTOCOL', about);
     else this.peer?.[what](this.link, about);
+    if (what === 'opened') this.#watch(this.options.timeouts.idle);
+  }
+
+  /** An event for the application, of this connection where no other handle is given. */
+  put(kind, a, b, handle = this.link.handle) {
+    this.peer?.put(kind, handle, a, b);
   }
 
   #failed(code, error, cut) {
@@ -138,23 +157,33 @@ class Transport extends Channel {
       return this.#failed('ERR_ICE_FAILED', 'no pair of addresses works, or the one that did works no more');
     }
     clearTimeout(this.#silence);
-    if (this.open && ice === 'disconnected') this.#doubt(pc, idle);
+    // The browser has not heard the remote for a while, and it may come back.
+    if (this.open && ice === 'disconnected') {
+      this.#silence = setTimeout(() => this.#silent(), this.#often ? idle * REST_OF_IDLE : 0);
+    }
   }
 
-  /** The browser has not heard the remote for a while, and it may come back. */
-  async #doubt(pc, idle) {
-    // Those that count what they ask ask all the time and say it after 5 s. Firefox asks every 5 s: that may be 10 s ago.
-    let often = false;
-    const look = (entry) => {
-      often ||= 'consentRequestsSent' in entry;
-    };
-    await pc.getStats().then(
-      (report) => report.forEach(look),
-      () => {},
-    );
-    if (this.#pc?.iceConnectionState !== 'disconnected') return;
-    const lost = () => this.#failed('ERR_CONNECTION_LOST', 'the remote is silent');
-    this.#silence = setTimeout(lost, often ? idle * REST_OF_IDLE : 0);
+  /** It is open: from now on, somebody has to notice when the remote is gone. */
+  async #watch(idle) {
+    try {
+      const report = await this.#pc.getStats();
+      report.forEach((entry) => {
+        this.#often ||= 'consentRequestsSent' in entry;
+      });
+    } catch {
+      // It is over.
+    }
+    if (this.#often || !this.framed || !this.#pc) return;
+    // A page that was busy for long has missed only one of these.
+    this.#beat = setInterval(() => {
+      this.quiet += 1;
+      if (this.quiet === QUIET) this.ping();
+      if (this.quiet === SILENT) this.#silent();
+    }, idle * BEAT);
+  }
+
+  #silent() {
+    this.#failed('ERR_CONNECTION_LOST', 'the remote is silent');
   }
 
   #allGathered(pc, timeout) {
@@ -174,7 +203,8 @@ class Transport extends Channel {
 function announce(sdp, { limits, trickle, channelConfig = {} }, calls) {
   const { ordered = true, maxRetransmits, maxPacketLifeTime } = channelConfig;
   const reliable = ordered && (maxRetransmits ?? maxPacketLifeTime) === undefined;
-  const said = sdp.replace(/(a=max-message-size:)\d+/, `$1${Math.min(limits.messageBytes, MAX_MESSAGE)}`);
+  const most = Math.max(LEAST_MESSAGE, Math.min(limits.messageBytes, MAX_MESSAGE));
+  const said = sdp.replace(/(a=max-message-size:)\d+/, `$1${most}`);
   const all = reliable || !calls ? said : `${said}a=x-linkup-unreliable\r\n`;
   return trickle ? all : all.replace(/a=ice-options:trickle\r\n/, '');
 }

@@ -34,10 +34,6 @@ const RELAY_WAIT: Duration = Duration::from_millis(200);
 /// Keeps address mappings in routers alive and tells that the remote is.
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
-/// Bytes of the largest message that webrtc-rs may hand up: what is larger it drops without a word. Firefox counts units of
-/// UTF-16 where it compares a text with the size that we announce, and one of these is up to three bytes.
-const LARGEST_TEXT: u32 = 3 * MAX_FRAME_BYTES as u32;
-
 /// What SCTP takes before it has an acknowledgement: a little more than one window, so that it never waits for us.
 pub(super) const SEND_LIMIT: usize = 2 << 20;
 
@@ -135,7 +131,7 @@ fn settings(idle: Duration) -> SettingEngine {
         .with_include_loopback_candidate(true)
         // Asking the local network for `.local` names takes a multicast socket for each connection.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(LARGEST_TEXT))
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_FRAME_BYTES as u32))
         .with_sctp_max_receive_buffer_size(socket::receive_window())
         .build()
 }

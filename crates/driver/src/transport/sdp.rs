@@ -23,7 +23,7 @@ pub(super) fn max_message(sdp: &str) -> usize {
     }
 }
 
-/// The description with what its author takes: webrtc-rs announces more.
+/// The description with what its author takes: webrtc-rs announces what it can carry.
 pub(super) fn with_max_message(sdp: &str, bytes: usize) -> String {
     const NAME: &str = "a=max-message-size:";
     let line = |line: &str| if line.starts_with(NAME) { format!("{NAME}{bytes}\r\n") } else { line.to_owned() };

@@ -1,0 +1,247 @@
+'use strict';
+// What a page's transport does around the channel: it notices a silent remote, and says what we take; and what it makes of
+// what the remote says it takes. The browser's WebRTC is a double here.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { PagePeer } = require('../../js/page/peer');
+const { readSignal, writeSignal } = require('../../js/page/signal');
+const { LINKUP, PLAIN, CONNECTING } = require('../../js/page/states');
+const { Transport } = require('../../js/page/transport');
+const { EVENTS, FakeChannel, frames, settle } = require('./page-wire');
+
+const IDLE = 10_000;
+
+class FakeConnection {
+  iceConnectionState = 'connected';
+  localDescription = { sdp: 'v=0\r\na=max-message-size:1073741823\r\n' };
+  sctp = { maxMessageSize: 262_144 };
+  channel = Object.assign(new FakeChannel(), { readyState: 'connecting' });
+
+  constructor() {
+    FakeConnection.last = this;
+  }
+  createDataChannel() {
+    return this.channel;
+  }
+  async getStats() {
+    return FakeConnection.stats;
+  }
+  async createOffer() {}
+  async setLocalDescription() {}
+  close() {
+    this.closed = true;
+  }
+}
+
+/** A transport that calls and comes up; `stats`: what the browser counts. */
+async function called({ stats, kind = LINKUP, limits, receive = { message: 1e6, window: 1e6 } }) {
+  FakeConnection.stats = new Map([['one', stats]]);
+  const options = {
+    trickle: true,
+    iceServers: [],
+    own: { RTCPeerConnection: FakeConnection },
+    limits: { messageBytes: 1e6, bufferedBytes: 1e6, highWaterMark: 1e6, ...limits },
+    timeouts: { idle: IDLE, close: 5000 },
+  };
+  const heard = [];
+  const says = (name) => (_link, about) => heard.push([name, about]);
+  const peer = Object.fromEntries(
+    ['described', 'opened', 'gone', 'finished', 'failed'].map((name) => [name, says(name)]),
+  );
+  Object.assign(peer, { options, put: (...event) => heard.push(event) });
+  const transport = new Transport(peer, { kind, receive, handle: 7 });
+  await transport.start();
+  const pc = FakeConnection.last;
+  const { channel } = pc;
+  channel.readyState = 'open';
+  channel.onopen();
+  await settle();
+  const say = (frame) => channel.onmessage({ data: new Uint8Array(frame).buffer });
+  return { transport, pc, channel, heard, say };
+}
+
+const failures = (heard) => heard.filter(([name]) => name === 'failed').map(([, { code }]) => code);
+const pings = ({ sent }) => sent.filter((frame) => frame[0] === 7).length;
+
+test('a browser that asks often needs no PINGs', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const { transport, channel, heard } = await called({ stats: { type: 'candidate-pair', consentRequestsSent: 1 } });
+  t.mock.timers.tick(10 * IDLE);
+  assert.deepEqual([pings(channel), failures(heard)], [0, []]);
+  transport.abort();
+});
+
+test('another one asks after a third of timeouts.idle, and gives up before its end', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const { transport, channel, heard, say } = await called({ stats: { type: 'candidate-pair' } });
+  for (let i = 0; i < 5; i++) {
+    t.mock.timers.tick(IDLE * 0.14);
+    assert.equal(pings(channel), i);
+    t.mock.timers.tick(IDLE * 0.19);
+    assert.equal(pings(channel), i + 1);
+    // Anything is a sign of life.
+    say(i % 2 ? frames.ack(0, 0) : frames.stream(9, 1, [1]));
+    // The beat goes on: from here on as at the beginning.
+    t.mock.timers.tick(IDLE * 0.12);
+    say(frames.ack(0, 0));
+  }
+  t.mock.timers.tick(IDLE * 0.7);
+  assert.deepEqual(failures(heard), []);
+  t.mock.timers.tick(IDLE * 0.21);
+  assert.deepEqual(failures(heard), ['ERR_CONNECTION_LOST']);
+  assert.equal(pings(channel), 6);
+  transport.abort();
+  t.mock.timers.tick(10 * IDLE);
+  assert.equal(failures(heard).length, 1);
+});
+
+test('a plain client is not asked', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  const { transport, channel, heard } = await called({ stats: {}, kind: PLAIN });
+  t.mock.timers.tick(10 * IDLE);
+  assert.deepEqual([channel.sent, failures(heard)], [[], []]);
+  transport.abort();
+});
+
+test('a transport that is over before the browser has counted starts nothing', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  let answer;
+  const { transport, pc, channel, heard } = await called({ stats: { consentRequestsSent: 1 } });
+  pc.getStats = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  transport.tell('opened');
+  transport.abort();
+  answer(new Map([['one', {}]]));
+  await settle();
+  t.mock.timers.tick(10 * IDLE);
+  assert.deepEqual([pings(channel), failures(heard)], [0, []]);
+});
+
+for (const [stats, after] of [
+  [{ consentRequestsSent: 1 }, IDLE * 0.4],
+  [{}, 0],
+]) {
+  test(`what the browser doubts is lost after ${after} ms more`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+    const { transport, pc, heard } = await called({ stats });
+    const become = (state) => {
+      pc.iceConnectionState = state;
+      pc.oniceconnectionstatechange();
+    };
+    become('disconnected');
+    if (after > 0) {
+      t.mock.timers.tick(after - 1);
+      become('connected');
+      t.mock.timers.tick(IDLE);
+      become('disconnected');
+      t.mock.timers.tick(after - 1);
+    }
+    assert.deepEqual(failures(heard), []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(failures(heard), ['ERR_CONNECTION_LOST']);
+    transport.abort();
+  });
+}
+
+test('what breaks the protocol is an error of that name', async () => {
+  const { transport, heard, say } = await called({ stats: {} });
+  say([99]);
+  assert.deepEqual(failures(heard), ['ERR_PROTOCOL']);
+  transport.abort();
+});
+
+test('who waits for an ACK hears of the end, with the end’s error', async () => {
+  const { transport, heard } = await called({ stats: {} });
+  transport.send('1', 3);
+  transport.abort(false, { code: 'ERR_CONNECTION_LOST', message: 'gone' });
+  transport.abort();
+  const settled = heard.filter(([kind]) => kind === EVENTS.SETTLED);
+  assert.deepEqual(settled, [[EVENTS.SETTLED, 3, null, '{"code":"ERR_CONNECTION_LOST","message":"gone"}']]);
+});
+
+test('our description has our limit, but always room for what carries no message', async () => {
+  for (const [messageBytes, said] of [
+    [10, 1024],
+    [100_000, 100_000],
+    [1e6, 262_144],
+  ]) {
+    const { transport, heard } = await called({ stats: {}, limits: { messageBytes } });
+    const [, sdp] = heard.find(([name]) => name === 'described');
+    assert.equal(sdp, `v=0\r\na=max-message-size:${said}\r\n`);
+    transport.abort();
+  }
+});
+
+test('a remote that takes next to nothing gets no frames', async () => {
+  const { transport, pc, channel } = await called({ stats: {} });
+  assert.equal(transport.framed, true);
+  const tiny = new Transport(transport.peer, transport.link);
+  pc.sctp.maxMessageSize = 20;
+  Object.defineProperty(tiny, 'frameBytes', { value: 20 });
+  tiny.made(Object.assign(new FakeChannel(), { largest: 20 }));
+  assert.equal(tiny.framed, false);
+  assert.equal(channel.readyState, 'open');
+  tiny.drop();
+  transport.abort();
+});
+
+test('descriptions say what we take, and other signals do not', () => {
+  const sent = [];
+  const limits = { messageBytes: 12_345 };
+  const self = {
+    options: { id: 'a', metadata: 1, limits },
+    broker: { registered: true, send: (one) => sent.push(one) },
+  };
+  const link = { remote: 'b', session: 's', kind: LINKUP };
+  const send = (...args) => {
+    PagePeer.prototype.sendSignal.call(self, link, ...args);
+    return JSON.parse(sent.pop().message.signal).linkup;
+  };
+  const receive = { message: 12_345, window: 8 * 1024 * 1024 };
+  for (const type of ['offer', 'answer']) {
+    assert.deepEqual(send({ type, sdp: 'v=0' }), { v: 1, session: 's', metadata: 1, receive });
+  }
+  assert.deepEqual(send({ type: 'bye' }, { bye: 1 }), { v: 1, session: 's', bye: 1 });
+  link.kind = PLAIN;
+  assert.equal(send({ type: 'offer', sdp: 'v=0' }), undefined);
+});
+
+test('what a remote takes: as it says, or what is usual; windows have a least size', () => {
+  const read = (receive) => readSignal(writeSignal(LINKUP, 's', { type: 'offer', sdp: 'v=0' }, { receive })).receive;
+  const usual = { message: 262_144, window: 1_048_576 };
+  assert.deepEqual(read({ message: 5, window: 4_000_000_000 }), { message: 5, window: 4_000_000_000 });
+  assert.deepEqual(read({ message: 0, window: 262_143 }), { message: 0, window: 262_144 });
+  for (const nothing of [
+    undefined,
+    null,
+    7,
+    'x',
+    [],
+    {},
+    { message: '9', window: '9e9' },
+    { message: -1, window: -1 },
+  ]) {
+    assert.deepEqual(read(nothing), usual, JSON.stringify(nothing));
+  }
+  assert.deepEqual(read({ message: 1.5, window: null }), usual);
+  assert.equal(readSignal('{"type":"offer","sdp":"v=0"}').receive, undefined);
+});
+
+test('OPEN says who made the channel', () => {
+  for (const [state, caller] of [
+    [CONNECTING, true],
+    [4, false],
+  ]) {
+    const events = [];
+    const peer = { page: { ends: new Map() }, links: new Set(), put: (...event) => events.push(event) };
+    const link = PagePeer.prototype.insert.call(peer, 5, 'b', true);
+    const receive = { message: 1, window: 262_144 };
+    Object.assign(link, { state, kind: LINKUP, receive });
+    PagePeer.prototype.opened.call(peer, link);
+    assert.equal(JSON.parse(events[0][2]).caller, caller);
+    assert.equal(link.receive, receive, 'the channel needs it as long as it is open');
+  }
+});

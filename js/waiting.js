@@ -1,0 +1,26 @@
+'use strict';
+// Promises that are settled from elsewhere, and those who wait for them. Knows nothing of connections.
+
+/** Calls `each` with everybody who waits, once: none of them waits any more, nor for an abort. */
+function settle(all, each) {
+  const entries = [...all];
+  all.clear();
+  for (const entry of entries) {
+    entry.off();
+    each(entry);
+  }
+}
+
+/** A promise and the functions that settle it. */
+function deferred() {
+  const result = {};
+  result.promise = new Promise((resolve, reject) => {
+    result.resolve = resolve;
+    result.reject = reject;
+  });
+  // Whoever was given the promise hears of its rejection; nobody else has to.
+  result.promise.catch(() => {});
+  return result;
+}
+
+module.exports = { deferred, settle };
