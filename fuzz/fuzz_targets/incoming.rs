@@ -41,6 +41,10 @@ fuzz_target!(|input: &[u8]| {
                 assert!(message.len() <= MESSAGE_BYTES);
                 unread.push((message, receipt));
             }
+            Ok(Arrival::Bundle(messages)) => {
+                assert!(messages.iter().all(|(message, _)| message.len() <= MESSAGE_BYTES));
+                unread.extend(messages);
+            }
             Ok(Arrival::Ack { received, handed }) => {
                 if ledger.handle_ack(received, handed).is_err() {
                     return;

@@ -296,11 +296,9 @@ impl Link {
         self.wake.notified().await;
     }
 
-    /// Bytes of a message went to SCTP, the last ones or not.
-    pub(crate) fn handed(&self, length: usize, last: bool) {
-        if last {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-        }
+    /// Bytes of messages went to SCTP, and so many messages are complete with them.
+    pub(crate) fn handed(&self, length: usize, complete: usize) {
+        self.waiting.fetch_sub(complete, Ordering::SeqCst);
         let left = self.queued.fetch_sub(length, Ordering::SeqCst) - length;
         if left <= self.limits.high_water_mark && self.full.swap(false, Ordering::SeqCst) {
             self.sink.drained(self.connection);

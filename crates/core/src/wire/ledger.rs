@@ -23,6 +23,10 @@ pub struct Ledger {
     handed: u64,
     /// Frames under way that end no message: pieces, and the frames of streams.
     partial: VecDeque<u64>,
+    /// Frames under way that end more than one message: which, and how many more.
+    bundles: VecDeque<(u64, u64)>,
+    /// All of these.
+    bundled: u64,
     /// Who waits for which frame's arrival.
     waiting: VecDeque<(u64, Token)>,
 }
@@ -30,7 +34,7 @@ pub struct Ledger {
 impl Ledger {
     /// An empty one, for a remote with that window.
     pub fn new(window: u64) -> Self {
-        Self { window, sent: 0, received: 0, spent: 0, handed: 0, partial: VecDeque::new(), waiting: VecDeque::new() }
+        Self { window, sent: 0, received: 0, spent: 0, handed: 0, partial: VecDeque::new(), bundles: VecDeque::new(), bundled: 0, waiting: VecDeque::new() }
     }
 
     /// Whether another data frame may be sent.
@@ -40,8 +44,21 @@ impl Ledger {
 
     /// Whether a message frame with so many bytes may be sent.
     pub fn takes_message(&self, payload: usize) -> bool {
-        let outstanding = self.spent - self.handed;
-        self.takes_frame() && (outstanding == 0 || outstanding + cost(payload) <= self.window)
+        self.takes_frame() && (self.spent == self.handed || self.has_room(cost(payload)))
+    }
+
+    /// Whether message frames of that cost fit into what is left of the window.
+    pub(super) fn has_room(&self, cost: u64) -> bool {
+        self.spent - self.handed + cost <= self.window
+    }
+
+    /// A bundle of `count` messages is about to be sent; each of `tokens` waits for it.
+    pub(super) fn bundle(&mut self, cost: u64, count: u64, tokens: impl IntoIterator<Item = Token>) {
+        self.spent += cost;
+        self.sent += 1;
+        self.bundled += count - 1;
+        self.bundles.push_back((self.sent, count - 1));
+        self.waiting.extend(tokens.into_iter().map(|token| (self.sent, token)));
     }
 
     /// A message frame is about to be sent. `last`: it ends its message; then `token` waits for it.
@@ -73,6 +90,10 @@ impl Ledger {
         (self.received, self.handed) = (received, handed);
         let passed = self.partial.partition_point(|frame| *frame <= received);
         self.partial.drain(..passed);
+        while let Some((_, more)) = self.bundles.front().filter(|(frame, _)| *frame <= received) {
+            self.bundled -= more;
+            self.bundles.pop_front();
+        }
         if self.partial.is_empty() && self.partial.capacity() > 1024 {
             self.partial = VecDeque::new();
         }
@@ -91,7 +112,7 @@ impl Ledger {
 
     /// Messages sent to their end that may not have arrived.
     pub fn unconfirmed(&self) -> u64 {
-        self.sent - self.received - self.partial.len() as u64
+        self.sent - self.received + self.bundled - self.partial.len() as u64
     }
 }
 
@@ -140,6 +161,20 @@ mod tests {
         assert!(!ledger.takes_frame() && !ledger.takes_message(1));
         ledger.handle_ack(1, 0).unwrap();
         assert!(ledger.takes_frame() && ledger.takes_message(1));
+    }
+
+    #[test]
+    fn counts_each_message_of_a_bundle() {
+        let mut ledger = Ledger::new(1000);
+        ledger.bundle(500, 3, [Token(1), Token(2)]);
+        ledger.bundle(400, 2, []);
+        assert_eq!(ledger.unconfirmed(), 5);
+        assert!(ledger.has_room(100) && !ledger.has_room(101));
+        ledger.handle_ack(1, 500).unwrap();
+        assert_eq!(ledger.unconfirmed(), 2);
+        assert_eq!([ledger.poll_arrived(), ledger.poll_arrived()], [Some(Token(1)), Some(Token(2))]);
+        ledger.handle_ack(2, 900).unwrap();
+        assert_eq!(ledger.unconfirmed(), 0);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
-use linkup_proto::frame::{Frame, MAX_HEADER, MAX_PAYLOAD};
+use linkup_proto::frame::{self, BUNDLE, BUNDLED_MESSAGE, Frame, MAX_HEADER, MAX_PAYLOAD};
 
-use super::{Ledger, Message};
+use super::{Ledger, Message, cost};
 use crate::Token;
 
 /// A PING for somebody who waits goes out at the latest after so many frames.
@@ -23,12 +23,12 @@ pub struct Transmit {
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Bytes of a message.
+    /// Bytes of messages.
     Message {
         /// How many.
         payload: usize,
-        /// It is complete with them.
-        last: bool,
+        /// How many messages are complete with them.
+        complete: usize,
         /// For a message in pieces: how many of its bytes were sent with these, and how many it has.
         progress: Option<(u32, u32)>,
     },
@@ -86,7 +86,7 @@ impl Outgoing {
     pub fn poll(&mut self, ledger: &mut Ledger) -> Option<Transmit> {
         if !self.framed {
             let (body, _) = self.messages.pop_front()?;
-            let what = What::Message { payload: body.len(), last: true, progress: None };
+            let what = What::Message { payload: body.len(), complete: 1, progress: None };
             return Some(Transmit { body, what });
         }
         if let Some(frames) = &mut self.ping {
@@ -131,6 +131,9 @@ impl Outgoing {
             cut.rest.advance(payload);
             return Some(self.sent_piece(ledger, frame, payload));
         }
+        if let Some(bundle) = self.poll_bundle(ledger) {
+            return Some(bundle);
+        }
         let (message, token) = self.messages.pop_front()?;
         if length <= self.max_payload {
             ledger.message(length, true, token);
@@ -141,7 +144,7 @@ impl Outgoing {
                 Message::Text(_) => message,
                 Message::Binary(bytes) => Message::Binary(Frame::Binary(&bytes).encode().into()),
             };
-            let what = What::Message { payload: length, last: true, progress: None };
+            let what = What::Message { payload: length, complete: 1, progress: None };
             return Some(Transmit { body, what });
         }
         let (binary, mut rest) = match message {
@@ -154,6 +157,41 @@ impl Outgoing {
         rest.advance(payload);
         self.cut = Some(Cut { rest, total, token });
         Some(self.sent_piece(ledger, frame, payload))
+    }
+
+    /// The messages that wait, where there are several small ones: a frame takes as long as making ten of them.
+    fn poll_bundle(&mut self, ledger: &mut Ledger) -> Option<Transmit> {
+        let most = BUNDLE.min(self.max_payload);
+        let (mut count, mut bytes, mut payload, mut costs) = (0, 0, 0, 0);
+        for (message, _) in &self.messages {
+            let length = message.len();
+            // Two bytes say how long each one is.
+            if length > BUNDLED_MESSAGE || bytes + 2 + length > most || !ledger.has_room(costs + cost(length)) {
+                break;
+            }
+            count += 1;
+            bytes += 2 + length;
+            payload += length;
+            costs += cost(length);
+        }
+        if count < 2 {
+            return None;
+        }
+        let mut encoded = Vec::with_capacity(1 + bytes);
+        let mut tokens = Vec::new();
+        for (message, token) in self.messages.drain(..count) {
+            match &message {
+                Message::Text(text) => frame::bundle(&mut encoded, false, text.as_bytes()),
+                Message::Binary(bytes) => frame::bundle(&mut encoded, true, bytes),
+            }
+            tokens.extend(token);
+        }
+        if !tokens.is_empty() {
+            self.ping.get_or_insert(0);
+        }
+        ledger.bundle(costs, count as u64, tokens);
+        let what = What::Message { payload, complete: count, progress: None };
+        Some(Transmit { body: Message::Binary(encoded.into()), what })
     }
 
     fn sent_piece(&mut self, ledger: &mut Ledger, frame: Vec<u8>, payload: usize) -> Transmit {
@@ -170,7 +208,7 @@ impl Outgoing {
             }
         }
         let done = total - u32::try_from(left).unwrap_or(total);
-        let what = What::Message { payload, last, progress: Some((done, total)) };
+        let what = What::Message { payload, complete: usize::from(last), progress: Some((done, total)) };
         Transmit { body: Message::Binary(frame.into()), what }
     }
 }

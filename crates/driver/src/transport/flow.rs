@@ -301,8 +301,8 @@ impl Writer {
         }
         self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
         match what {
-            What::Message { payload, last, progress } => {
-                self.link.handed(payload, last);
+            What::Message { payload, complete, progress } => {
+                self.link.handed(payload, complete);
                 if let Some((done, total)) = progress {
                     report(&self.link, Direction::Sending, &mut self.next_report, done, total);
                 }
@@ -432,12 +432,11 @@ impl Reader {
                 if let Some(total) = receipt.assembled() {
                     report(&self.link, Direction::Receiving, &mut self.next_report, total, total);
                 }
-                if self.holds || self.link.is_paused() {
-                    self.holds = true;
-                    lock(&self.flow.held).push_back((message, receipt));
-                    self.release().await;
-                } else {
-                    self.hand(now, message, &receipt).await;
+                self.take(now, message, receipt).await;
+            }
+            Arrival::Bundle(messages) => {
+                for (message, receipt) in messages {
+                    self.take(now, message, receipt).await;
                 }
             }
             Arrival::Part(done, total) => {
@@ -483,6 +482,17 @@ impl Reader {
             self.acknowledge(now);
         }
         self.finish();
+    }
+
+    /// Hands a message over, or keeps it while the application wants none.
+    async fn take(&mut self, now: Instant, message: Message, receipt: Receipt) {
+        if self.holds || self.link.is_paused() {
+            self.holds = true;
+            lock(&self.flow.held).push_back((message, receipt));
+            self.release().await;
+        } else {
+            self.hand(now, message, &receipt).await;
+        }
     }
 
     async fn hand(&mut self, now: Instant, message: Message, receipt: &Receipt) {
