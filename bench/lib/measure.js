@@ -1,0 +1,75 @@
+'use strict';
+// Runs works: in each round one contender after the other (A B C, A B C), so that what the machine does besides hits all.
+
+const { obstacle, openNetwork } = require('./network');
+const { summary, advantage } = require('./statistics');
+
+// A contender that fails twice in a work has no third try.
+const TRIES = 2;
+
+/** Measures works. Resolves with the results and with what was left out, and why. */
+async function measure(works, { contenders, scale, rounds, quick }) {
+  const results = [];
+  const skipped = [];
+  const noNetwork = obstacle();
+  for (const work of works) {
+    if (work.network && noNetwork) {
+      skipped.push({ name: work.id, why: noNetwork });
+      console.log(`${work.id} is left out: ${noNetwork}`);
+      continue;
+    }
+    const network = work.network && (await openNetwork(work.network));
+    try {
+      const times = quick && work.once ? 1 : rounds;
+      results.push(await runWork(work, contenders[work.kind], { ...scale, network }, times));
+    } finally {
+      network?.close();
+    }
+  }
+  return { results, skipped };
+}
+
+async function runWork(work, contenders, context, rounds) {
+  const taken = contenders.map((contender) => ({ contender, values: [], failures: [], notes: new Set() }));
+  for (let round = 1; round <= rounds; round++) {
+    for (const { contender, values, failures, notes } of taken) {
+      if (failures.length >= TRIES) continue;
+      progress(`${work.id} round ${round} of ${rounds}: ${contender.name}`);
+      try {
+        const { note, ...numbers } = await work.run(contender, context);
+        if (note) notes.add(note);
+        values.push(numbers);
+      } catch (error) {
+        failures.push(error.message);
+        progress('');
+        console.error(`${work.id} failed with ${contender.name}: ${error.message}`);
+      }
+    }
+  }
+  progress('');
+  const { id, title, kind, metrics } = work;
+  const figures = {};
+  for (const { contender, values, failures, notes } of taken) {
+    const of = (metric) => [metric.id, summary(values.map((numbers) => numbers[metric.id]))];
+    figures[contender.name] = { ...Object.fromEntries(metrics.map(of)), notes: [...notes], failures };
+  }
+  return { id, title, kind, rounds, metrics: metrics.map((metric) => compare(metric, contenders, figures)), figures };
+}
+
+/** A metric with the best rival's name, and linkup's advantage over it: 2 is twice as good. */
+function compare(metric, contenders, figures) {
+  const of = ({ name }) => figures[name][metric.id]?.median;
+  const rivals = contenders.filter((contender) => !contender.own && of(contender) !== undefined);
+  const own = contenders.find((contender) => contender.name === 'linkup');
+  if (!metric.better || rivals.length === 0 || !own || of(own) === undefined) return metric;
+  const best = rivals.reduce((one, other) => (advantage(of(other), of(one), metric.better) > 1 ? other : one));
+  return { ...metric, best: best.name, ratio: advantage(of(own), of(best), metric.better) };
+}
+
+/** One line that is written over, where somebody looks. */
+function progress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  else if (text) process.stderr.write(`${text}\n`);
+}
+
+module.exports = { measure };

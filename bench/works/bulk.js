@@ -1,0 +1,29 @@
+'use strict';
+// W2, W6 and W7: messages of 64 KiB, as fast as they go.
+
+const { flow } = require('./flow');
+
+const rate = { id: 'rate', title: 'MB/s', better: 'more', digits: 1 };
+const cost = { id: 'cpu', title: 'CPU s/GB, both ends', better: 'less', digits: 1 };
+
+async function run(contender, context) {
+  const { rate, cpu, note } = await flow('bulk', contender, context);
+  // Microseconds a byte are 1,000 s a GB.
+  return { rate: rate / 1e6, cpu: cpu * 1000, note };
+}
+
+const kind = 'pair';
+
+module.exports = [
+  { id: 'W2', title: 'bulk, 64 KiB binary', kind, metrics: [rate, cost], run },
+  { id: 'W6', title: 'bulk at 1 % loss', kind, network: { loss: 1 }, metrics: [rate], run },
+  {
+    id: 'W7',
+    title: 'bulk at 20 ms each way',
+    kind,
+    network: { delay: 20 },
+    metrics: [rate],
+    // Windows take a while to open.
+    run: (contender, context) => run(contender, { ...context, warm: context.slow, window: context.window }),
+  },
+];
