@@ -41,10 +41,10 @@ function gather(wanted, kinds, compared) {
 /** Puts the table between the two marks of docs/performance.md. */
 function writeDocs(text) {
   const file = path.join(__dirname, '../docs/performance.md');
-  const marks = /(<!-- table -->\n)[\s\S]*?(\n<!-- end of the table -->)/;
+  const marks = /(<!-- table -->\n)[\s\S]*?(<!-- end of the table -->)/;
   fs.writeFileSync(
     file,
-    fs.readFileSync(file, 'utf8').replace(marks, (_, before, after) => before + text + after),
+    fs.readFileSync(file, 'utf8').replace(marks, (_, before, after) => `${before}${text}\n${after}`),
   );
 }
 

@@ -11,14 +11,23 @@ const project = path.join(bench, '..');
 const modules = path.join(bench, 'node_modules');
 const manifest = path.join(bench, 'package.json');
 
-/** The rivals of each kind: their packages, the one with the addon, and the protocol of a server. */
+// PeerJS' channel is wrtc's; what it does by itself is to connect.
+const CONNECTS = ['W1', 'W1d'];
+
+/** The rivals of each kind: packages, the one with the addon, works that it has part in, protocol of a server. */
 const RIVALS = {
   pair: [
     { name: 'node-datachannel', packages: ['node-datachannel'], addon: '@node-datachannel' },
     { name: 'wrtc', packages: ['@roamhq/wrtc'], addon: '@roamhq' },
     { name: 'simple-peer', packages: ['simple-peer', '@roamhq/wrtc'], addon: '@roamhq' },
     { name: 'werift', packages: ['werift'] },
-    { name: 'peerjs', packages: ['peerjs', 'peer', '@roamhq/wrtc'], addon: '@roamhq', server: rivalServer('peer') },
+    {
+      name: 'peerjs',
+      packages: ['peerjs', 'peer', '@roamhq/wrtc'],
+      addon: '@roamhq',
+      server: rivalServer('peer'),
+      works: CONNECTS,
+    },
   ],
   server: [
     { name: 'peer', packages: ['peer'], protocol: 'peer' },

@@ -21,7 +21,8 @@ async function measure(works, { contenders, scale, rounds, quick }) {
     const network = work.network && (await openNetwork(work.network));
     try {
       const times = quick && work.once ? 1 : rounds;
-      results.push(await runWork(work, contenders[work.kind], { ...scale, network }, times));
+      const chosen = contenders[work.kind].filter(({ works }) => !works || works.includes(work.id));
+      results.push(await runWork(work, chosen, { ...scale, network }, times));
     } finally {
       network?.close();
     }

@@ -23,18 +23,18 @@ const list = (text) =>
     .map((name) => name.trim())
     .filter(Boolean);
 
-/** How long and how much; `limit` bounds one run of one contender, in ms. */
+/**
+ * How long and how much: ms of warm-up and of measuring, `ramp` and `long` instead of them where a network delays or
+ * loses, `connecting` and `connects` of W1, `pairs` and ms `idle` of W5, `sockets` of the broker. `limit` bounds one run of one contender, in ms.
+ */
 const SCALES = {
-  quick: { warm: 200, window: 500, slow: 700, connects: 10, pairs: 50, idle: 700, sockets: 500, limit: 20_000 },
+  quick: {
+    ...{ warm: 250, window: 500, ramp: 700, long: 1500, connecting: 1200, connects: 10 },
+    ...{ pairs: 50, idle: 700, sockets: 500, limit: 20_000 },
+  },
   full: {
-    warm: 1000,
-    window: 5000,
-    slow: 3000,
-    connects: 100,
-    pairs: 200,
-    idle: 10_000,
-    sockets: 4000,
-    limit: 120_000,
+    ...{ warm: 1000, window: 5000, ramp: 3000, long: 5000, connecting: 10_000, connects: 100 },
+    ...{ pairs: 200, idle: 10_000, sockets: 4000, limit: 120_000 },
   },
 };
 

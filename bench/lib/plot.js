@@ -11,9 +11,12 @@ const LINE = 18;
 const HEAD = 44;
 const GAP = 20;
 
+// A bar is cut where it is so many times as long as the shortest.
+const CUT = 12;
+
 const STYLE = `text{font:12px system-ui,sans-serif;fill:#333}.title{font-weight:600}.hint{fill:#777;font-size:11px}
-.own{fill:#2f6fed}.rival{fill:#b9c2d0}.spread{stroke:#555;stroke-width:1.5}
-@media (prefers-color-scheme:dark){text{fill:#ddd}.hint{fill:#999}.rival{fill:#566073}.spread{stroke:#ccc}}`;
+.own{fill:#2f6fed}.rival{fill:#b9c2d0}.spread{stroke:#555;stroke-width:1.5}.cut{stroke:#fff;stroke-width:4}
+@media (prefers-color-scheme:dark){text{fill:#ddd}.hint{fill:#999}.rival{fill:#566073}.spread{stroke:#ccc}.cut{stroke:#111}}`;
 
 const safe = (text) => text.replace(/[&<>]/g, (sign) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[sign]);
 
@@ -42,11 +45,16 @@ function plot({ machine, works }) {
   ].join('\n');
 }
 
-/** One chart: a bar a contender, the thin line from the worst round to the best. */
+/** One chart: a bar a contender, a thin line from the worst round to the best. A bar that is broken is longer than it can be drawn. */
 function chart({ id, title, figures }, metric) {
   const bars = Object.entries(figures).filter(([, figure]) => figure[metric.id]);
-  const top = Math.max(...bars.map(([, figure]) => figure[metric.id].max), Number.MIN_VALUE);
-  const at = (value) => (LABEL + (value / top) * BAR).toFixed(1);
+  const all = bars.map(([, figure]) => figure[metric.id]);
+  const longest = Math.max(...all.map(({ max }) => max), Number.MIN_VALUE);
+  // Where less is better, one that is far behind would make all the others dots.
+  const top =
+    metric.better === 'less' ? Math.min(longest, CUT * Math.min(...all.map(({ median }) => median))) : longest;
+  const lengthOf = (value) => Math.min(1, value / top) * BAR;
+  const at = (value) => (LABEL + lengthOf(value)).toFixed(1);
   const parts = [
     `<text y="12" class="title">${safe(id === 'broker' ? title : `${id} ${title}`)}</text>`,
     `<text y="28" class="hint">${safe(metric.title)}, ${metric.better} is better</text>`,
@@ -54,11 +62,12 @@ function chart({ id, title, figures }, metric) {
   bars.forEach(([name, figure], i) => {
     const { median, min, max } = figure[metric.id];
     const y = HEAD + i * LINE;
-    const length = Math.max(1, (median / top) * BAR).toFixed(1);
+    const length = Math.max(1, lengthOf(median)).toFixed(1);
     const kind = name.startsWith('linkup') ? 'own' : 'rival';
     parts.push(`<text x="${LABEL - 6}" y="${y + 4}" text-anchor="end">${safe(name)}</text>`);
     parts.push(`<rect x="${LABEL}" y="${y - 6}" width="${length}" height="12" class="${kind}"/>`);
-    if (max > min) parts.push(`<path d="M${at(min)} ${y}H${at(max)}" class="spread"/>`);
+    if (median > top) parts.push(`<path d="M${LABEL + BAR - 14} ${y + 8}l8 -16" class="cut"/>`);
+    else if (max > min) parts.push(`<path d="M${at(min)} ${y}H${at(max)}" class="spread"/>`);
     parts.push(`<text x="${LABEL + BAR + 8}" y="${y + 4}">${format(median, metric.digits)}</text>`);
   });
   return { svg: parts.join(''), height: HEAD + bars.length * LINE };

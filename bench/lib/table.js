@@ -36,11 +36,11 @@ function table({ machine, versions, missing, skipped, works }) {
 }
 
 function rowsOf(works) {
-  const names = Object.keys(works[0].figures);
+  const names = [...new Set(works.flatMap(({ figures }) => Object.keys(figures)))];
   const rows = [['work', ...names, 'ratio to the best rival']];
   for (const { id, title, metrics, figures } of works) {
     for (const metric of metrics) {
-      const cells = names.map((name) => cell(figures[name][metric.id], metric));
+      const cells = names.map((name) => cell(figures[name]?.[metric.id], metric));
       const ratio = metric.ratio === undefined ? '' : `${format(metric.ratio, 2)} (${metric.best})`;
       rows.push([`${id} ${title}: ${metric.title}`.replace('broker broker', 'broker'), ...cells, ratio]);
     }

@@ -5,15 +5,15 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const { withPair } = require('../lib/pair');
 const { quantile } = require('../lib/statistics');
 
-const WARM_UP = 2;
+const WARM_UP = 1;
 
-/** Connects again and again, one after the other, until `connects` are done or `slow` ms gone: the ms of each. */
-function connects(contender, { network, limit, connects, slow }) {
+/** Connects again and again, one after the other, until `connects` are done or `connecting` ms gone: the ms of each. */
+function connects(contender, { network, limit, connects, connecting }) {
   return withPair(contender, { network, limit }, async (pair) => {
     const times = [];
     let end = Infinity;
     for (let n = 0; times.length < connects && performance.now() < end; n++) {
-      if (n === WARM_UP) end = performance.now() + 3 * slow;
+      if (n === WARM_UP) end = performance.now() + connecting;
       const ms = await pair.connect(n);
       if (n >= WARM_UP) times.push(ms);
       await pair.both('close', { n });
@@ -45,6 +45,7 @@ const W1d = {
   title: `${title} at ${DELAY} ms each way`,
   kind: 'pair',
   network: { delay: DELAY },
+  once: true,
   metrics: [p50, { id: 'trips', title: 'round trips', better: 'less', digits: 1 }],
   async run(contender, context) {
     const ms = quantile(await connects(contender, context), 0.5);
