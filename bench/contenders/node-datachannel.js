@@ -8,6 +8,8 @@ async function prepare({ role, signalling, receive }) {
   const ready = deferred();
   let pc;
   let channel;
+  let described = false;
+  const candidates = [];
   const use = (made) => {
     channel = made;
     channel.onMessage((data) => receive(data.byteLength ?? data.length));
@@ -23,8 +25,13 @@ async function prepare({ role, signalling, receive }) {
   };
   signalling.hear = ({ sdp, type, candidate, mid }) => {
     if (!pc) start();
-    if (sdp) pc.setRemoteDescription(sdp, type);
-    else pc.addRemoteCandidate(candidate, mid);
+    if (candidate) candidates.push([candidate, mid]);
+    if (sdp) {
+      pc.setRemoteDescription(sdp, type);
+      described = true;
+    }
+    // Candidates may overtake the description: the events come from different threads.
+    if (described) for (const args of candidates.splice(0)) pc.addRemoteCandidate(...args);
   };
   return {
     connect() {

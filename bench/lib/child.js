@@ -2,6 +2,7 @@
 // Processes of the bench: each is bounded in time, answers questions over IPC, and is killed by its id.
 
 const { spawn } = require('node:child_process');
+const path = require('node:path');
 
 const alive = new Set();
 process.on('exit', () => {
@@ -18,7 +19,7 @@ class Child {
   /** `limit`: after so many ms it is killed. `namespace`: the network namespace that it runs in. */
   constructor(command, args, { limit, namespace, env }) {
     const full = namespace ? ['ip', 'netns', 'exec', namespace, command, ...args] : [command, ...args];
-    this.name = args[0];
+    this.name = path.basename(args.find((arg) => !arg.startsWith('-')));
     this.output = '';
     this.process = spawn(full[0], full.slice(1), {
       env: { ...process.env, ...env },
@@ -30,7 +31,7 @@ class Child {
       const over = (why) => {
         clearTimeout(timer);
         alive.delete(this);
-        this.#fail(new Error(`${why}${this.output && `: ${this.output.trim().slice(-500)}`}`));
+        this.#fail(new Error(/^\w*Error: .*$/m.exec(this.output)?.[0] ?? why, { cause: this.output }));
         resolve();
       };
       this.process.once('error', (error) => over(error.message));

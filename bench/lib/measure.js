@@ -43,7 +43,7 @@ async function runWork(work, contenders, context, rounds) {
       } catch (error) {
         failures.push(error.message);
         progress('');
-        console.error(`${work.id} failed with ${contender.name}: ${error.message}`);
+        console.error(`${work.id} failed with ${contender.name}: ${error.message}\n${error.cause ?? ''}`);
       }
     }
   }
