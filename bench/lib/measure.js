@@ -57,14 +57,22 @@ async function runWork(work, contenders, context, rounds) {
   return { id, title, kind, rounds, metrics: metrics.map((metric) => compare(metric, contenders, figures)), figures };
 }
 
-/** A metric with the best rival's name, and linkup's advantage over it: 2 is twice as good. */
+/** A metric with linkup's advantage over the best rival, and over the revision to compare: 2 is twice as good. */
 function compare(metric, contenders, figures) {
   const of = ({ name }) => figures[name][metric.id]?.median;
-  const rivals = contenders.filter((contender) => !contender.own && of(contender) !== undefined);
-  const own = contenders.find((contender) => contender.name === 'linkup');
-  if (!metric.better || rivals.length === 0 || !own || of(own) === undefined) return metric;
-  const best = rivals.reduce((one, other) => (advantage(of(other), of(one), metric.better) > 1 ? other : one));
-  return { ...metric, best: best.name, ratio: advantage(of(own), of(best), metric.better) };
+  const there = contenders.filter((contender) => Number.isFinite(of(contender)));
+  const own = there.find(({ name }) => name === 'linkup');
+  if (!metric.better || !own) return metric;
+  const over = (other) => advantage(of(own), of(other), metric.better);
+  const result = { ...metric };
+  const before = there.find((contender) => contender.own && contender !== own);
+  if (before) Object.assign(result, { revision: before.name, change: over(before) });
+  const rivals = there.filter((contender) => !contender.own);
+  if (rivals.length > 0) {
+    const best = rivals.reduce((one, other) => (over(other) < over(one) ? other : one));
+    Object.assign(result, { best: best.name, ratio: over(best) });
+  }
+  return result;
 }
 
 /** One line that is written over, where somebody looks. */

@@ -37,12 +37,17 @@ function table({ machine, versions, missing, skipped, works }) {
 
 function rowsOf(works) {
   const names = [...new Set(works.flatMap(({ figures }) => Object.keys(figures)))];
-  const rows = [['work', ...names, 'ratio to the best rival']];
+  const revision = works.flatMap(({ metrics }) => metrics.map((metric) => metric.revision)).find(Boolean);
+  const ratios = [
+    ...(revision ? [[`ratio to ${revision}`, ({ change }) => change !== undefined && format(change, 2)]] : []),
+    ['ratio to the best rival', ({ ratio, best }) => ratio !== undefined && `${format(ratio, 2)} (${best})`],
+  ];
+  const rows = [['work', ...names, ...ratios.map(([head]) => head)]];
   for (const { id, title, metrics, figures } of works) {
     for (const metric of metrics) {
       const cells = names.map((name) => cell(figures[name]?.[metric.id], metric));
-      const ratio = metric.ratio === undefined ? '' : `${format(metric.ratio, 2)} (${metric.best})`;
-      rows.push([`${id} ${title}: ${metric.title}`.replace('broker broker', 'broker'), ...cells, ratio]);
+      cells.push(...ratios.map(([, text]) => text(metric) || ''));
+      rows.push([`${id} ${title}: ${metric.title}`.replace('broker broker', 'broker'), ...cells]);
     }
   }
   return rows;
