@@ -1,5 +1,5 @@
 'use strict';
-// simple-peer over @roamhq/wrtc. As a stream it would be five times slower: over this wrtc it looks only every 150 ms
+// simple-peer over @roamhq/wrtc. Not as a stream, which would be slower: over this wrtc it looks only every 150 ms
 // whether it may go on.
 
 const SimplePeer = require('simple-peer');
