@@ -7,7 +7,7 @@ const { BEGIN, BINARY, MAX_BODY, MORE, OPEN, decodeFrame, encodeFrame, u32, u64 
 const vectors = require('../../vectors/frames.json');
 
 const KINDS = [undefined, 'ack', 'fin', 'fin-ack', 'binary', 'begin', 'more', 'ping'];
-KINDS.push('open', 'data', 'end', 'reset', 'credit');
+KINDS.push('open', 'data', 'end', 'reset', 'credit', 'bundle');
 
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 const unhex = (text) => new Uint8Array(Buffer.from(text, 'hex'));

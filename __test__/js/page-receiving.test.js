@@ -65,7 +65,12 @@ test('progress of what comes in pieces', async () => {
 // What no remote may do, after what, with what of our own before.
 const none = [];
 const HOSTILE = {
-  'an unknown kind': [none, new Uint8Array([13])],
+  'an unknown kind': [none, new Uint8Array([14])],
+  'a bundle that is cut off': [none, new Uint8Array([13, 0, 1, 49, 0, 2, 49])],
+  'a bundle with half a length': [none, new Uint8Array([13, 0, 0, 0])],
+  'a bundle of no UTF-8': [none, new Uint8Array([13, 0, 1, 0xff])],
+  'a bundle inside of a message': [[begin(3, [1])], new Uint8Array([13, 0, 0])],
+  'a bundle after the end': [[fin()], new Uint8Array([13, 0, 0])],
   'an empty frame': [none, new Uint8Array([])],
   'a piece of nothing': [none, more([1])],
   'a piece after the last one': [[begin(2, [1]), more([2])], more([3])],
@@ -104,6 +109,18 @@ for (const [what, [before, last, options]] of Object.entries(HOSTILE)) {
     assert.equal(end.over?.[0], 'broken');
   });
 }
+
+test('a bundle is its messages: each is handed over, and costs, as if it came alone', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { end, say, heard } = solo();
+  say(new Uint8Array([13, 0, 1, 49, 0x80, 2, 8, 9, 0, 0]));
+  await settle();
+  assert.deepEqual(end.messages, ['1', new Uint8Array([8, 9]), '']);
+  // Applications read `.buffer`, too.
+  assert.equal(end.messages[1].buffer.byteLength, 2);
+  t.mock.timers.tick(100);
+  assert.deepEqual(acks(heard()), [[1, 3 + 3 * COST]]);
+});
 
 test('what is allowed at the bounds is not hostile', async () => {
   const { end, say } = solo({ limits: { messageBytes: 100_000 } });

@@ -6,7 +6,7 @@
 // everything before it was handed to its application; whoever hears a FIN sends what it has taken and its own. A plain
 // simple-peer client knows no FIN: there the channel is closed. The same in Rust: crates/driver/src/transport.
 
-const { ACK, BEGIN, BINARY, FIN, FIN_ACK, MORE, OPEN, PING, decodeFrame, demand } = require('./frame');
+const { ACK, BEGIN, BINARY, BUNDLE, FIN, FIN_ACK, MORE, OPEN, PING, decodeFrame, demand } = require('./frame');
 const { Receiver } = require('./receiver');
 const { failure } = require('./signal');
 
@@ -107,7 +107,8 @@ class Channel extends Receiver {
   #frameCame(bytes) {
     if (!this.framed) return this.gotWhole(bytes);
     const [kind, body, a, b] = decodeFrame(bytes);
-    if (kind >= OPEN) this.stream(bytes);
+    if (kind === BUNDLE) this.bundle(body);
+    else if (kind >= OPEN) this.stream(bytes);
     // Not a view: applications read `.buffer`, too.
     else if (kind === BINARY) this.gotWhole(body.slice());
     else if (kind === BEGIN) this.begin(body, a, b);

@@ -19,6 +19,8 @@ const PING = 7;
 /** From here on: frames of streams. Only DATA must have a body. */
 const OPEN = 8;
 const DATA = 9;
+/** Several small messages: each behind two bytes that say how long it is and, in the highest bit, whether it is bytes. */
+const BUNDLE = 13;
 
 /** Bytes after a frame's header, at most. */
 const MAX_BODY = 65536;
@@ -27,7 +29,7 @@ const FRAME_COST = 64;
 /** Bytes of the longest header, BEGIN's. */
 const MAX_HEADER = 6;
 /** Bytes of each kind's header; nothing is as long as that of the kind 0. */
-const HEADERS = [1e9, 17, 1, 1, 1, MAX_HEADER, 1, 1, 5, 5, 5, 5, 5];
+const HEADERS = [1e9, 17, 1, 1, 1, MAX_HEADER, 1, 1, 5, 5, 5, 5, 5, 1];
 
 const VIOLATION = new Error('the remote broke the protocol');
 
@@ -61,7 +63,7 @@ function decodeFrame(bytes) {
   const { buffer, byteOffset } = bytes;
   // Nothing compares with an unknown kind's header.
   demand(bytes.length >= HEADERS[kind] && length <= (kind < BINARY || kind === PING ? 0 : MAX_BODY));
-  demand(length > 0 || (kind !== BEGIN && kind !== MORE && kind !== DATA));
+  demand(length > 0 || (kind !== BEGIN && kind !== MORE && kind !== DATA && kind !== BUNDLE));
   if (kind > ACK && kind !== BEGIN) return [kind, body];
   const view = new DataView(buffer, byteOffset);
   if (kind === ACK) return [kind, body, Number(view.getBigUint64(1)), Number(view.getBigUint64(9))];
@@ -79,6 +81,7 @@ module.exports = {
   MORE,
   PING,
   OPEN,
+  BUNDLE,
   FRAME_COST,
   MAX_BODY,
   MAX_HEADER,

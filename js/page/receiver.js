@@ -25,6 +25,14 @@ const REST = 1000;
 /** What a message being put together grows by, at least: what is only announced takes no memory. */
 const GROWTH = 1024 * 1024;
 
+let decoder;
+
+/** Throws where it is not UTF-8. */
+function textOf(bytes) {
+  decoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  return decoder.decode(bytes);
+}
+
 // The bytes that have their room, and the receivers that wait for some.
 let reserved = 0;
 const waiting = new Set();
@@ -64,6 +72,23 @@ class Receiver extends Sender {
     this.#arrived(data, this.#count(size));
   }
 
+  /** Several whole messages in one frame. */
+  bundle(body) {
+    const messages = [];
+    let costs = 0;
+    for (let at = 0; at < body.length; ) {
+      const head = (body[at] << 8) | body[at + 1];
+      const bytes = body.slice(at + 2, at + 2 + (head & 0x7fff));
+      at += 2 + (head & 0x7fff);
+      demand(at <= body.length);
+      this.#check(bytes.length);
+      costs += bytes.length + FRAME_COST;
+      messages.push([head & 0x8000 ? bytes : textOf(bytes), bytes.length + FRAME_COST]);
+    }
+    this.#spend(costs);
+    for (const message of messages) this.#arrived(...message);
+  }
+
   /** The first piece of a message. */
   begin(piece, binary, whole) {
     this.#check(whole);
@@ -89,8 +114,7 @@ class Receiver extends Sender {
     clearTimeout(this.#stall);
     const { bytes, binary, cost } = part;
     this.#away += 1;
-    const data = binary ? bytes : new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    this.#arrived(data, -cost);
+    this.#arrived(binary ? bytes : textOf(bytes), -cost);
   }
 
   /** A frame of a stream. */
@@ -185,10 +209,14 @@ class Receiver extends Sender {
   /** Counts a message frame; what it costs. */
   #count(payload) {
     const cost = payload + FRAME_COST;
+    this.#spend(cost);
+    return cost;
+  }
+
+  #spend(cost) {
     demand(!this.framed || this.allHanded || this.#cost - this.#handed + cost <= WINDOW);
     this.#cost += cost;
     this.#countFrame();
-    return cost;
   }
 
   #arrived(data, cost) {
