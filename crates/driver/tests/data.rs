@@ -395,3 +395,18 @@ async fn a_long_message_reports_its_progress_on_both_sides() {
         assert_eq!(progress[progress.len() - 1], (direction, 5_000_000, 5_000_000));
     }
 }
+
+/// What a remote takes says nothing of what it sends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_little_may_send_much() {
+    let (_broker, url) = broker();
+    let mut a = options(&url, "a");
+    a.limits.message_bytes = 1000;
+    let pair = pair_of(a, options(&url, "b")).await;
+    let (link, other) = (pair.a.link(pair.ab), pair.b.link(pair.ba));
+    assert_eq!((link.max_message(), other.max_message()), (64 << 20, 1000));
+    for size in [1000, 1000, 5000, 200_000] {
+        link.send(text("x".repeat(size))).unwrap();
+    }
+    pair.b.received(4).await;
+}

@@ -34,7 +34,17 @@ pub struct Ledger {
 impl Ledger {
     /// An empty one, for a remote with that window.
     pub fn new(window: u64) -> Self {
-        Self { window, sent: 0, received: 0, spent: 0, handed: 0, partial: VecDeque::new(), bundles: VecDeque::new(), bundled: 0, waiting: VecDeque::new() }
+        Self {
+            window,
+            sent: 0,
+            received: 0,
+            spent: 0,
+            handed: 0,
+            partial: VecDeque::new(),
+            bundles: VecDeque::new(),
+            bundled: 0,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Whether another data frame may be sent.

@@ -91,8 +91,7 @@ impl Negotiation<'_> {
             }
             Role::Called { sdp } => {
                 self.wire.unreliable.store(!sdp::is_reliable(&sdp), Ordering::Relaxed);
-                let offer = RTCSessionDescription::offer(sdp::limit_candidates(sdp));
-                self.set_remote(&*pc, offer).await?;
+                self.set_remote(&*pc, sdp, RTCSessionDescription::offer).await?;
                 // A channel that nobody announces is made on both sides.
                 if self.options.channel.negotiated.is_some() {
                     self.create_channel(&*pc).await?;
@@ -132,10 +131,13 @@ impl Negotiation<'_> {
     async fn set_remote(
         &mut self,
         pc: &dyn PeerConnection,
-        description: webrtc::error::Result<RTCSessionDescription>,
+        sdp: String,
+        kind: fn(String) -> webrtc::error::Result<RTCSessionDescription>,
     ) -> Step<()> {
-        let description = description.map_err(|error| broken("description", error))?;
-        self.wire.max_message.store(sdp::max_message(&description.sdp), Ordering::Relaxed);
+        self.wire.max_message.store(sdp::max_message(&sdp), Ordering::Relaxed);
+        // What the remote does not take, webrtc-rs does not hand up either, and says nothing. The bound is kept by us.
+        let sdp = sdp::with_max_message(&sdp::limit_candidates(sdp), MAX_FRAME_BYTES);
+        let description = kind(sdp).map_err(|error| broken("description", error))?;
         self.remote_count += sdp::candidates(&description.sdp);
         pc.set_remote_description(description).await.map_err(|error| broken("description", error))?;
         self.knows_remote = true;
@@ -219,7 +221,7 @@ impl Negotiation<'_> {
         match order {
             Some(Order::SetAnswer(sdp)) => {
                 let pc = Arc::clone(&self.built.pc);
-                self.set_remote(&*pc, RTCSessionDescription::answer(sdp::limit_candidates(sdp))).await
+                self.set_remote(&*pc, sdp, RTCSessionDescription::answer).await
             }
             Some(Order::AddCandidate(candidate)) => {
                 self.add_candidate(candidate).await;

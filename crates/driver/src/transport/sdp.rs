@@ -23,11 +23,14 @@ pub(super) fn max_message(sdp: &str) -> usize {
     }
 }
 
-/// The description with what its author takes: webrtc-rs announces what it can carry.
+/// The description with another size of the largest message that its author takes. It has one media section.
 pub(super) fn with_max_message(sdp: &str, bytes: usize) -> String {
     const NAME: &str = "a=max-message-size:";
-    let line = |line: &str| if line.starts_with(NAME) { format!("{NAME}{bytes}\r\n") } else { line.to_owned() };
-    sdp.split_inclusive('\n').map(line).collect()
+    let mut changed: String = sdp.split_inclusive('\n').filter(|line| !line.starts_with(NAME)).collect();
+    if !changed.ends_with('\n') {
+        changed.push_str("\r\n");
+    }
+    changed + &format!("{NAME}{bytes}\r\n")
 }
 
 /// Whether the offer is for a channel that loses no message.
@@ -80,8 +83,10 @@ mod tests {
 
     #[test]
     fn announces_another_size() {
-        let sdp = "v=0\r\na=max-message-size:786432\r\na=mid:0\r\n";
-        assert_eq!(with_max_message(sdp, 1001), "v=0\r\na=max-message-size:1001\r\na=mid:0\r\n");
+        let changed = "v=0\r\na=mid:0\r\na=max-message-size:1001\r\n";
+        for sdp in ["v=0\r\na=max-message-size:786432\r\na=mid:0\r\n", "v=0\r\na=mid:0\r\n", "v=0\r\na=mid:0"] {
+            assert_eq!(with_max_message(sdp, 1001), changed);
+        }
     }
 
     #[test]
