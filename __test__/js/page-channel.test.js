@@ -199,6 +199,18 @@ test('the end comes after everything that was taken', () => {
     assert.equal(words.flat().includes('fin'), i === 4, `${words}`);
   }
   end.drop();
+  const other = solo();
+  other.fake.bufferedAmount = 1024 * 1024;
+  other.end.frame(10, 1);
+  other.end.close();
+  assert.deepEqual(other.heard(), []);
+  other.fake.bufferedAmount = 0;
+  other.fake.onbufferedamountlow();
+  assert.deepEqual(other.heard(), [
+    [10, 0],
+    ['fin', 0],
+  ]);
+  other.end.drop();
 });
 
 test('a FIN that is confirmed confirms everything before it', () => {

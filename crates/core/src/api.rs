@@ -191,11 +191,16 @@ pub enum TransportCommand {
     Answer {
         /// The caller's description.
         sdp: String,
+        /// The caller is a linkup peer: see [`TransportCommand::SetAnswer`].
+        linkup: bool,
     },
     /// The called side's description.
     SetAnswer {
         /// The session description.
         sdp: String,
+        /// The called side is a linkup peer, so that no frame of it is larger than
+        /// [`linkup_proto::frame::MAX_PAYLOAD`] and a header where the channel is reliable.
+        linkup: bool,
     },
     /// An address of the remote. One that makes no sense is passed over with [`TransportInput::Failed`] never sent.
     AddCandidate(Candidate),

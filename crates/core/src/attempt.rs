@@ -182,8 +182,9 @@ impl Peer {
         if !matches!(link.state, State::Asking { .. }) {
             return;
         }
+        let linkup = link.kind == Kind::Linkup;
         if let State::Asking { sdp } = std::mem::replace(&mut link.state, State::Answering) {
-            self.start_transport(key, TransportCommand::Answer { sdp });
+            self.start_transport(key, TransportCommand::Answer { sdp, linkup });
             self.hand_candidates(key);
         }
     }

@@ -171,9 +171,10 @@ impl Peer {
         link.kind = if linkup.is_some() { Kind::Linkup } else { Kind::Plain };
         link.receive = linkup.as_ref().and_then(|linkup| linkup.receive);
         link.metadata = linkup.and_then(|linkup| linkup.metadata);
+        let linkup = link.kind == Kind::Linkup;
         let missed = std::mem::take(&mut link.missed);
         self.stop_asking(key);
-        self.io.transport(transport, TransportCommand::SetAnswer { sdp });
+        self.io.transport(transport, TransportCommand::SetAnswer { sdp, linkup });
         self.hand_candidates(key);
         if missed {
             self.repeat(key);

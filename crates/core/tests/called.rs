@@ -36,8 +36,10 @@ fn nothing_leaves_before_the_application_has_agreed() {
     solo.command(Command::Answer { connection, verdict: Ok(()) });
     solo.command(Command::Answer { connection, verdict: Err("too late".into()) });
     let transport = made(&solo);
-    let expected =
-        [TransportCommand::Answer { sdp: "offer s".into() }, TransportCommand::AddCandidate(address("early"))];
+    let expected = [
+        TransportCommand::Answer { sdp: "offer s".into(), linkup: true },
+        TransportCommand::AddCandidate(address("early")),
+    ];
     assert_eq!(solo.transports(), expected.map(|command| (transport, command)));
     solo.transport(transport, described("our answer"));
     assert_eq!(bodies(&solo), [Body::Answer { sdp: "our answer".into() }]);

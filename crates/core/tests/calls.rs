@@ -79,7 +79,7 @@ fn an_answered_call_opens_before_it_starts() {
     solo.signal(&id("bob"), &answer(&session));
     let sdp = format!("answer {session}");
     let add = |text: &str| TransportCommand::AddCandidate(address(text));
-    let expected = [TransportCommand::SetAnswer { sdp }, add("early"), add("late")];
+    let expected = [TransportCommand::SetAnswer { sdp, linkup: true }, add("early"), add("late")];
     assert_eq!(solo.transports(), expected.map(|command| (transport, command)));
     solo.take();
     solo.transport(transport, TransportInput::Open);

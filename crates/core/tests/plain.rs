@@ -43,7 +43,8 @@ fn a_plain_client_can_be_called() {
     solo.signal(&id("bob"), &plain_answer());
     solo.signal(&id("bob"), &plain_candidate("late"));
     let add = |text: &str| TransportCommand::AddCandidate(address(text));
-    let expected = [TransportCommand::SetAnswer { sdp: "their answer".into() }, add("early"), add("late")];
+    let expected =
+        [TransportCommand::SetAnswer { sdp: "their answer".into(), linkup: false }, add("early"), add("late")];
     assert_eq!(solo.transports(), expected.map(|command| (transport, command)));
     solo.transport(transport, TransportInput::Candidate(address("ours")));
     assert_eq!(solo.signals().len(), 1);
@@ -161,7 +162,7 @@ fn what_comes_before_our_call_has_left_is_not_about_it() {
     assert_eq!(solo.said(), []);
     solo.transport(transport, described("our offer"));
     solo.signal(&id("bob"), &plain_answer());
-    let answer = TransportCommand::SetAnswer { sdp: "their answer".into() };
+    let answer = TransportCommand::SetAnswer { sdp: "their answer".into(), linkup: false };
     assert_eq!(solo.transports(), [(transport, answer)]);
 }
 

@@ -366,6 +366,27 @@ fn a_message_that_does_not_go_on_ends_the_connection() {
     assert_eq!(incoming.handle_timeout(due).unwrap_err().code, ErrorCode::Protocol);
 }
 
+/// Its sender may have no leave to go on, because the application reads nothing.
+#[test]
+fn a_message_may_rest_behind_others_that_nobody_reads() {
+    let now = Instant::now();
+    let mut incoming = Incoming::new(MIN_WINDOW, MAX_MESSAGE, Budget::new(4 * MAX_MESSAGE));
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        let Ok(Arrival::Message(_, receipt)) = incoming.handle_text(now, "x".repeat(MAX_PAYLOAD)) else { panic!() };
+        unread.push(receipt);
+    }
+    incoming.handle_frame(now, begin(300)).unwrap();
+    incoming.ack();
+    assert_eq!(incoming.poll_timeout(), None);
+    let later = now + Duration::from_secs(100);
+    incoming.handle_timeout(later).unwrap();
+    incoming.handed(later, &unread[0]);
+    incoming.ack();
+    assert_eq!(incoming.poll_timeout(), Some(later + Duration::from_secs(30)));
+    assert!(incoming.handle_timeout(later + Duration::from_secs(30)).is_err());
+}
+
 #[test]
 fn what_breaks_the_rules_ends_in_an_error() {
     let text = |length: usize| Message::Text("x".repeat(length));

@@ -150,12 +150,14 @@ impl Actor {
     fn command_transport(&mut self, id: TransportId, command: TransportCommand) {
         let order = match command {
             TransportCommand::Offer => return self.make_transport(id, Role::Caller),
-            TransportCommand::Answer { sdp } => return self.make_transport(id, Role::Called { sdp }),
+            TransportCommand::Answer { sdp, linkup } => {
+                return self.make_transport(id, Role::Called { sdp, linkup });
+            }
             TransportCommand::Abort => {
                 self.transports.remove(&id);
                 return;
             }
-            TransportCommand::SetAnswer { sdp } => Order::SetAnswer(sdp),
+            TransportCommand::SetAnswer { sdp, linkup } => Order::SetAnswer { sdp, linkup },
             TransportCommand::AddCandidate(candidate) => Order::AddCandidate(candidate),
             TransportCommand::Close => Order::Close,
             TransportCommand::Start { connection } => match self.link(connection) {

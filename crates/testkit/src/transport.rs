@@ -86,14 +86,14 @@ impl Transports {
         }
         match command {
             TransportCommand::Offer => self.make(node, id, None),
-            TransportCommand::Answer { sdp } => match maker(&sdp) {
+            TransportCommand::Answer { sdp, .. } => match maker(&sdp) {
                 Some(caller) => self.make(node, id, Some(caller)),
                 None => {
                     self.make(node, id, None);
                     vec![(self.moment(), id, lost(ErrorCode::Protocol))]
                 }
             },
-            TransportCommand::SetAnswer { sdp } => {
+            TransportCommand::SetAnswer { sdp, .. } => {
                 let answerer = maker(&sdp);
                 let Some(transport) = self.all.get_mut(&id) else { return Vec::new() };
                 if transport.remote.is_some() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use linkup_proto::frame::{self, ACK_EVERY, ACKS_PER_WINDOW, Frame};
+use linkup_proto::frame::{self, ACK_EVERY, ACKS_PER_WINDOW, Frame, MAX_PAYLOAD};
 use linkup_proto::{Error, ErrorCode};
 
 use super::budget::Share;
@@ -252,7 +252,9 @@ impl Incoming {
             self.assembled = false;
         }
         self.credit(now, message.cost);
-        if self.assembly.is_some() {
+        if let Some(assembly) = &mut self.assembly {
+            // It may be that only now its sender has leave to go on.
+            assembly.last_piece = now;
             self.make_room(now);
         }
     }
@@ -292,9 +294,14 @@ impl Incoming {
 
     /// When something is due without a frame of the remote: then [`Incoming::handle_timeout`], [`Incoming::poll_ack`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let stalled = self.assembly.as_ref().filter(|assembly| assembly.share.is_some());
-        let stalled = stalled.and_then(|assembly| assembly.last_piece.checked_add(STALLED));
-        [self.ack_at, self.look_at, stalled].into_iter().flatten().min()
+        [self.ack_at, self.look_at, self.stalled_at()].into_iter().flatten().min()
+    }
+
+    /// When the message that comes in pieces has stalled: where it has its room, and its sender leave to go on.
+    fn stalled_at(&self) -> Option<Instant> {
+        let assembly = self.assembly.as_ref().filter(|assembly| assembly.share.is_some())?;
+        let leave = self.spent - self.handed + cost(MAX_PAYLOAD) <= self.window;
+        assembly.last_piece.checked_add(STALLED).filter(|_| leave)
     }
 
     /// Time has passed.
@@ -305,14 +312,10 @@ impl Incoming {
         if self.look_at.is_some_and(|at| at <= now) {
             self.make_room(now);
         }
-        match &self.assembly {
-            Some(Assembly { share: Some(_), last_piece, .. })
-                if now.saturating_duration_since(*last_piece) >= STALLED =>
-            {
-                Err(wrong("the beginning of a message and nothing more of it"))
-            }
-            _ => Ok(()),
+        if self.stalled_at().is_some_and(|at| at <= now) {
+            return Err(wrong("the beginning of a message and nothing more of it"));
         }
+        Ok(())
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Error> {

@@ -32,13 +32,19 @@ pub(crate) enum Role {
     Called {
         /// The caller's description.
         sdp: String,
+        /// The caller is a linkup peer.
+        linkup: bool,
     },
 }
 
 /// What the machine wants of a transport that exists. No more of them: vanish.
 pub(crate) enum Order {
     /// The called side's description.
-    SetAnswer(String),
+    SetAnswer {
+        sdp: String,
+        /// The remote is a linkup peer.
+        linkup: bool,
+    },
     /// An address of the remote.
     AddCandidate(Candidate),
     /// Let messages flow.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linkup_core::TransportInput;
+use linkup_proto::frame::{MAX_HEADER, MAX_PAYLOAD};
 use linkup_proto::limits::MAX_FRAME_BYTES;
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
@@ -89,9 +90,9 @@ impl Negotiation<'_> {
                 self.create_channel(&*pc).await?;
                 pc.create_offer(None).await.map_err(internal)?
             }
-            Role::Called { sdp } => {
+            Role::Called { sdp, linkup } => {
                 self.wire.unreliable.store(!sdp::is_reliable(&sdp), Ordering::Relaxed);
-                self.set_remote(&*pc, sdp, RTCSessionDescription::offer).await?;
+                self.set_remote(&*pc, sdp, linkup, RTCSessionDescription::offer).await?;
                 // A channel that nobody announces is made on both sides.
                 if self.options.channel.negotiated.is_some() {
                     self.create_channel(&*pc).await?;
@@ -132,11 +133,15 @@ impl Negotiation<'_> {
         &mut self,
         pc: &dyn PeerConnection,
         sdp: String,
+        linkup: bool,
         kind: fn(String) -> webrtc::error::Result<RTCSessionDescription>,
     ) -> Step<()> {
         self.wire.max_message.store(sdp::max_message(&sdp), Ordering::Relaxed);
-        // What the remote does not take, webrtc-rs does not hand up either, and says nothing. The bound is kept by us.
-        let sdp = sdp::with_max_message(&sdp::limit_candidates(sdp), MAX_FRAME_BYTES);
+        // webrtc-rs takes the remote's limit for its own, keeps a buffer of that size for each connection, and drops
+        // without a word what is larger. What the remote takes is our business; this is what it may send.
+        let framed = linkup && !self.wire.unreliable.load(Ordering::Relaxed);
+        let largest = if framed { MAX_PAYLOAD + MAX_HEADER } else { MAX_FRAME_BYTES };
+        let sdp = sdp::with_max_message(&sdp::limit_candidates(sdp), largest);
         let description = kind(sdp).map_err(|error| broken("description", error))?;
         self.remote_count += sdp::candidates(&description.sdp);
         pc.set_remote_description(description).await.map_err(|error| broken("description", error))?;
@@ -219,9 +224,9 @@ impl Negotiation<'_> {
 
     async fn handle_order(&mut self, order: Option<Order>) -> Step<()> {
         match order {
-            Some(Order::SetAnswer(sdp)) => {
+            Some(Order::SetAnswer { sdp, linkup }) => {
                 let pc = Arc::clone(&self.built.pc);
-                self.set_remote(&*pc, sdp, RTCSessionDescription::answer).await
+                self.set_remote(&*pc, sdp, linkup, RTCSessionDescription::answer).await
             }
             Some(Order::AddCandidate(candidate)) => {
                 self.add_candidate(candidate).await;

@@ -117,7 +117,7 @@ impl Session<'_> {
                         self.begin_close();
                     }
                     Some(Order::AddCandidate(candidate)) => negotiate::add_candidate(self.built, candidate).await,
-                    Some(Order::SetAnswer(_) | Order::Start(_)) => {}
+                    Some(Order::SetAnswer { .. } | Order::Start(_)) => {}
                     None => return End::Aborted,
                 },
                 signal = self.built.signals.recv() => match signal {
