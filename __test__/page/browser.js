@@ -32,13 +32,26 @@ function find(name) {
   return undefined;
 }
 
-/** Starts it. `page(url)` opens a tab; `options` are those of puppeteer's `newPage`. */
-async function launch(name) {
+/** A program that runs another one in a network namespace. */
+function inside(namespace, program, folder) {
+  const file = path.join(folder, 'start.sh');
+  fs.writeFileSync(file, `#!/bin/sh\nexec ip netns exec ${namespace} ${program} "$@"\n`, { mode: 0o755 });
+  return file;
+}
+
+/**
+ * Starts it, in a network namespace where one is given. `page(url)` opens a tab; `options` are those of puppeteer's
+ * `newPage`.
+ */
+async function launch(name, { namespace } = {}) {
   const { browser: kind, args } = BROWSERS[name];
   const userDataDir = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-browser-'));
+  const program = find(name);
   const browser = await puppeteer.launch({
     browser: kind,
-    executablePath: find(name),
+    executablePath: namespace ? inside(namespace, program, userDataDir) : program,
+    // Sockets do not reach out of a namespace.
+    pipe: namespace !== undefined,
     headless: true,
     userDataDir,
     args,

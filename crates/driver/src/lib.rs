@@ -12,6 +12,7 @@ mod actor;
 mod addresses;
 mod broker_socket;
 mod link;
+mod mdns;
 mod options;
 mod peer;
 mod runtime;

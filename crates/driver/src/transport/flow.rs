@@ -416,7 +416,8 @@ impl Reader {
     async fn handle(&mut self, message: RTCDataChannelMessage) -> Result<(), Error> {
         if !self.flow.framed {
             let message = if message.is_string { text(message)? } else { Message::Binary(message.data.freeze()) };
-            return Ok(self.deliver(message).await);
+            self.deliver(message).await;
+            return Ok(());
         }
         let now = Instant::now();
         let arrival = if message.is_string {

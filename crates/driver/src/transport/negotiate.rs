@@ -17,7 +17,9 @@ use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDes
 use super::build::{Built, Signal};
 use super::{End, Order, Reports, Role, Step, internal, sdp};
 use crate::link::{Link, Wire};
+use crate::mdns;
 use crate::options::Options;
+use crate::runtime::Pulse;
 
 /// How long a trickled description waits for the addresses that are there at once. They save a message each.
 const FIRST_ADDRESSES: Duration = Duration::from_millis(20);
@@ -142,6 +144,13 @@ impl Negotiation<'_> {
         let framed = linkup && !self.wire.unreliable.load(Ordering::Relaxed);
         let largest = if framed { MAX_PAYLOAD + MAX_HEADER } else { MAX_FRAME_BYTES };
         let sdp = sdp::with_max_message(&sdp::limit_candidates(sdp), largest);
+        // webrtc-rs passes over those in the description.
+        let named = sdp.lines().filter_map(|line| line.strip_prefix("a=")).filter(|line| mdns::name(line).is_some());
+        self.remote.extend(named.map(|line| Candidate {
+            candidate: line.to_owned(),
+            mid: sdp::mid(&sdp).map(str::to_owned),
+            mline_index: Some(0),
+        }));
         let description = kind(sdp).map_err(|error| broken("description", error))?;
         self.remote_count += sdp::candidates(&description.sdp);
         pc.set_remote_description(description).await.map_err(|error| broken("description", error))?;
@@ -292,18 +301,33 @@ impl Negotiation<'_> {
     }
 }
 
-/// Adds an address of the remote; one that makes no sense is passed over.
+/// Adds an address of the remote; one that makes no sense is passed over. A name is resolved first, meanwhile the others
+/// are tried.
 pub(super) async fn add_candidate(built: &Built, candidate: Candidate) {
+    match mdns::name(&candidate.candidate).map(str::to_owned) {
+        None => add_address(&*built.pc, &built.pulse, candidate).await,
+        Some(name) => {
+            let (pc, pulse) = (Arc::clone(&built.pc), Arc::clone(&built.pulse));
+            tokio::spawn(async move {
+                let Some(address) = mdns::resolve(&name).await else { return };
+                let line = candidate.candidate.replacen(&name, &address.to_string(), 1);
+                add_address(&*pc, &pulse, Candidate { candidate: line, ..candidate }).await;
+            });
+        }
+    }
+}
+
+async fn add_address(pc: &dyn PeerConnection, pulse: &Pulse, candidate: Candidate) {
     let candidate = RTCIceCandidateInit {
         candidate: candidate.candidate,
         sdp_mid: candidate.mid,
         sdp_mline_index: candidate.mline_index,
         ..RTCIceCandidateInit::default()
     };
-    if let Err(error) = built.pc.add_ice_candidate(candidate).await {
+    if let Err(error) = pc.add_ice_candidate(candidate).await {
         tracing::debug!(%error, "an address of the remote is passed over");
     }
-    built.pulse.nudge();
+    pulse.nudge();
 }
 
 async fn opened(channel: Option<&Arc<dyn DataChannel>>) -> Step<Arc<dyn DataChannel>> {
