@@ -22,6 +22,7 @@
 pub mod cli;
 mod files;
 mod http;
+mod ice;
 mod listen;
 mod options;
 mod outbox;
@@ -29,6 +30,10 @@ mod registry;
 mod router;
 mod server;
 mod session;
+mod turn;
 
 pub use options::Options;
 pub use server::Broker;
+#[doc(hidden)]
+pub use turn::fuzzing as turn_fuzzing;
+pub use turn::{Cidr, DEFAULT_TURN_PORT, Secret, TurnOptions, TurnStats};
