@@ -62,14 +62,22 @@ impl Outbox {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) -> io::Result<()> {
+    /// Writes what is pushed. With `records`, each frame by itself: of a TLS record some clients, coturn's among them,
+    /// read only the first.
+    async fn write_to(&self, mut writer: impl AsyncWrite + Unpin, records: bool) -> io::Result<()> {
         loop {
             let pending = std::mem::take(&mut *self.lock());
             if pending.is_empty() {
                 self.wake.notified().await;
                 continue;
             }
-            writer.write_all(&pending).await?;
+            let mut rest = &pending[..];
+            while let (true, Frame::Whole(_, padded)) = (records, frame(rest)) {
+                let (first, more) = rest.split_at(padded);
+                writer.write_all(first).await?;
+                rest = more;
+            }
+            writer.write_all(rest).await?;
             writer.flush().await?;
         }
     }
@@ -129,9 +137,9 @@ async fn connection(tcp: TcpStream, client: SocketAddr, shared: Arc<Shared>, _le
             Some(acceptor) if first == [TLS] => {
                 // Boxed: a session of TLS has kilobytes, which those without should not hold.
                 let tls = timeout(HANDSHAKE, Box::pin(acceptor.accept(tcp))).await??;
-                Box::pin(serve(tls, client, local, &shared)).await
+                Box::pin(serve(tls, true, client, local, &shared)).await
             }
-            _ => serve(tcp, client, local, &shared).await,
+            _ => serve(tcp, false, client, local, &shared).await,
         }
     };
     let result: io::Result<()> = tokio::select! {
@@ -166,6 +174,7 @@ impl Drop for Owned<'_> {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    is_tls: bool,
     client: SocketAddr,
     local: IpAddr,
     shared: &Arc<Shared>,
@@ -176,7 +185,7 @@ async fn serve(
     let mut owned = Owned { relay: None, shared };
     tokio::select! {
         result = read(reader, &origin, &mut owned) => result,
-        result = outbox.write_to(writer) => result,
+        result = outbox.write_to(writer, is_tls) => result,
     }
 }
 
