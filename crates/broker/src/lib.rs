@@ -16,8 +16,11 @@
 //! # }
 //! ```
 //!
-//! From the inside out: `registry` knows who has which id, `outbox` what waits to be sent to one socket, `router`
-//! what each message does, `session` one WebSocket, `http` and `files` what comes before it, [`Broker`] all of them.
+//! With [`Options::turn`] it is also their STUN and TURN server.
+//!
+//! From the inside out: `registry` knows who has which id, `outbox` what waits to be sent to one socket, `turn` is that
+//! server, `ice` says who is told of it, `router` what each message does, `session` one WebSocket, `http` and `files`
+//! what comes before it, [`Broker`] all of them.
 
 pub mod cli;
 mod files;

@@ -376,11 +376,12 @@ async fn on_all_interfaces_the_address_is_the_one_that_was_reached() {
 async fn a_flood_from_one_address_is_not_answered_for_ever() {
     let broker = local();
     let mut client = client(&broker).await;
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         client.send_request(method::BINDING).await;
+        tokio::task::yield_now().await;
     }
     let answers = client.count_answers(Duration::from_millis(200)).await;
-    assert!((50..300).contains(&answers), "{answers}");
+    assert!((100..2_000).contains(&answers), "{answers}");
 }
 
 #[tokio::test]

@@ -39,8 +39,9 @@ impl Bucket {
 /// Slots of a [`Throttle`]: addresses that share one share its tokens.
 const SLOTS: usize = 4096;
 
-/// Answers a second to one address that has not shown that it is its own. More than a browser full of peers asks for.
-const ANSWERS: u64 = 100;
+/// Answers a second to one address that has not shown that it is its own: hundreds of peers behind one NAT may begin in
+/// the same second, and 500 answers are half a megabit that a victim would get.
+const ANSWERS: u64 = 500;
 
 /// Bounds what is answered to addresses that anybody can write into a datagram: who floods in the name of another
 /// must not have us flood him. Forgets nothing and needs no more memory for more addresses.
@@ -157,7 +158,7 @@ mod tests {
         let now = Instant::now();
         let mut throttle = Throttle::new(now);
         let allowed = |throttle: &mut Throttle, ip: &str| {
-            (0..1_000).filter(|_| throttle.allows(ip.parse().unwrap(), now)).count()
+            (0..2 * ANSWERS).filter(|_| throttle.allows(ip.parse().unwrap(), now)).count()
         };
         assert_eq!(allowed(&mut throttle, "192.0.2.1"), ANSWERS as usize);
         assert_eq!(allowed(&mut throttle, "::ffff:192.0.2.1"), 0);
