@@ -389,6 +389,43 @@ export interface BrokerOptions {
   host?: string;
   /** A folder to serve over HTTP on the same port. Default: none. */
   files?: string;
+  /** STUN and TURN beside the broker, for peers that cannot reach each other directly. Default: none. */
+  turn?: boolean | TurnOptions;
+}
+
+/** STUN and TURN beside a broker. Its peers get credentials by themselves. */
+export interface TurnOptions {
+  /** The port, of UDP and TCP alike; 0 takes any that is free; false: only tell of `urls`. Default: 3478. */
+  port?: number | false;
+  /** Whether the broker starts without, where the port is taken. Default: false. */
+  optional?: boolean;
+  /** The public address of this machine, behind a 1:1 NAT or where a proxy is before the broker. */
+  address?: string;
+  /** The host in the URLs: the name in the certificate. Default: `address`, else the one at which a peer reaches us. */
+  name?: string;
+  /** PEM files, the certificate chain and its key, for TLS on the same port. Default: no TLS. */
+  cert?: string;
+  key?: string;
+  /** What credentials are made with; a coturn in `urls` must have the same. Default: random. */
+  secret?: string;
+  /** Seconds for which credentials are good. Default: 3600. */
+  ttl?: number;
+  /** Other servers to tell peers of: `stun:`, and, with the same secret, `turn:` and `turns:`. Default: none. */
+  urls?: string[];
+  /** Private addresses to relay to, as in '10.0.0.0/8'. Default: none. */
+  allow?: string[];
+  /** The first and the last port of relayed addresses. Default: [49152, 65535]. */
+  relayPorts?: [number, number];
+  /** Allocations at once, in all. Default: 4096. */
+  maxAllocations?: number;
+  /** Allocations at once of one peer. Default: 128. */
+  maxUserAllocations?: number;
+  /** Allocations, and TCP connections, at once of one IP address. Default: 512. */
+  maxAddressAllocations?: number;
+  /** TCP and TLS connections at once. Default: 4096. */
+  maxConnections?: number;
+  /** Bytes a second of one allocation, in each direction. Default: 4194304. */
+  bandwidth?: number;
 }
 
 /** The events of a Broker and their arguments. */
@@ -412,6 +449,8 @@ export class Broker extends Emitter<BrokerEvents> {
   readonly url: string | undefined;
   /** Everything that it listens on, as 'host:port'; empty before. */
   readonly addresses: string[];
+  /** Where STUN and TURN listen, UDP and TCP, as 'host:port'; empty before, and without `turn`. */
+  readonly turnAddresses: string[];
   /** Stops listening and ends its sockets. Open connections between peers go on. */
   close(): Promise<void>;
   /** Keeps the process alive while it listens: the default. */

@@ -3,15 +3,17 @@
 
 const { check, checkNames, checkText } = require('./check');
 const { Emitter } = require('./emitter');
+const { turnOptions } = require('./turn-options');
 
 const DEFAULT_PORT = 5000;
-const NAMES = ['port', 'host', 'files'];
+const NAMES = ['port', 'host', 'files', 'turn'];
 
 /** A broker server. Comes from `createBroker()`. */
 class Broker extends Emitter {
   #hub;
   #handle;
   #addresses = [];
+  #turnAddresses = [];
   #held = false;
   #ready;
   #awaited = false;
@@ -34,6 +36,11 @@ class Broker extends Emitter {
   /** The addresses that it listens on, as 'host:port'. */
   get addresses() {
     return [...this.#addresses];
+  }
+
+  /** The addresses on which STUN and TURN listen, as 'host:port', for UDP and TCP. */
+  get turnAddresses() {
+    return [...this.#turnAddresses];
   }
 
   /** The port that it listens on. */
@@ -69,11 +76,12 @@ class Broker extends Emitter {
   async #listen(settings) {
     const { engine, mailbox } = this.#hub;
     const text = JSON.stringify(settings);
-    const { handle, addresses } = await this.#hub.ask(this, undefined, (token) => {
+    const { handle, addresses, turnAddresses } = await this.#hub.ask(this, undefined, (token) => {
       engine.createBroker(mailbox, token, text);
     });
     this.#handle = handle;
     this.#addresses = addresses;
+    this.#turnAddresses = turnAddresses;
     this.emit('listening');
     return this;
   }
@@ -115,7 +123,7 @@ function brokers(hub) {
     );
     if (host !== undefined) checkText(host, 'options.host');
     if (files !== undefined) checkText(files, 'options.files');
-    return new Broker(hub, { port, host, files });
+    return new Broker(hub, { port, host, files, turn: turnOptions(options.turn) });
   };
 }
 

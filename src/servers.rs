@@ -1,10 +1,13 @@
 //! `createBroker()`: brokers that run in this process because somebody asked for them.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use linkup_broker::{Broker, Options};
+use linkup_broker::{Broker, Options, Secret, TurnOptions};
 use linkup_proto::{Error, ErrorCode};
 use napi_derive::napi;
 use serde::Deserialize;
@@ -25,9 +28,83 @@ struct BrokerOptions {
     port: u16,
     host: Option<String>,
     files: Option<PathBuf>,
+    turn: Option<Turn>,
 }
 
-/// Starts a broker; SETTLED with JSON `{handle, addresses}` follows.
+/// As `js/turn-options.js` has checked it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Turn {
+    port: Port,
+    optional: bool,
+    address: Option<IpAddr>,
+    name: Option<String>,
+    secret: Option<String>,
+    ttl: Option<u64>,
+    allow: Vec<String>,
+    relay_ports: Option<(u16, u16)>,
+    urls: Vec<String>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    max_allocations: Option<usize>,
+    max_user_allocations: Option<usize>,
+    max_address_allocations: Option<usize>,
+    max_connections: Option<usize>,
+    bandwidth: Option<u64>,
+}
+
+/// A port, or `false` where only other servers are told of.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Port {
+    Number(u16),
+    Wanted(bool),
+}
+
+impl Default for Port {
+    fn default() -> Self {
+        Self::Wanted(true)
+    }
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+impl BrokerOptions {
+    fn into_options(self) -> Result<Options, String> {
+        let mut options = Options::default();
+        options.files = self.files;
+        let Some(given) = self.turn else { return Ok(options) };
+        options.turn_secret = given.secret.map(Secret::new);
+        set(&mut options.turn_ttl, given.ttl.map(Duration::from_secs));
+        options.ice_urls = given.urls;
+        let mut turn = TurnOptions::default();
+        match given.port {
+            Port::Number(port) => turn.port = port,
+            Port::Wanted(true) => {}
+            Port::Wanted(false) => return Ok(options),
+        }
+        turn.host = self.host;
+        turn.optional = given.optional;
+        turn.address = given.address;
+        turn.name = given.name;
+        turn.allow = given.allow.iter().map(|block| block.parse()).collect::<Result<_, _>>()?;
+        set(&mut turn.relay_ports, given.relay_ports.map(|(first, last)| first..=last));
+        turn.tls = given.cert.zip(given.key);
+        set(&mut turn.max_allocations, given.max_allocations);
+        set(&mut turn.max_user_allocations, given.max_user_allocations);
+        set(&mut turn.max_ip_allocations, given.max_address_allocations);
+        set(&mut turn.max_connections, given.max_connections);
+        set(&mut turn.bandwidth, given.bandwidth);
+        options.turn = Some(turn);
+        Ok(options)
+    }
+}
+
+/// Starts a broker; SETTLED with JSON `{handle, addresses, turnAddresses}` follows.
 #[napi(catch_unwind)]
 pub fn create_broker(mailbox: u32, token: u32, options: String) -> napi::Result<()> {
     let options: BrokerOptions =
@@ -37,19 +114,23 @@ pub fn create_broker(mailbox: u32, token: u32, options: String) -> napi::Result<
     let Some(mailbox) = registry::mailbox(mailbox) else { return Ok(()) };
     let port = options.port;
     let started = Broker::listen(options.host.as_deref(), port).and_then(|listeners| {
-        let mut settings = Options::default();
-        settings.files = options.files;
-        Broker::start(listeners, settings, &runtime)
+        let options = options.into_options().map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+        Broker::start(listeners, options, &runtime)
     });
     let (value, error) = match started {
         Ok(broker) => {
-            let addresses: Vec<String> = broker.addresses().iter().map(ToString::to_string).collect();
+            let text = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let (addresses, turn) = (text(broker.addresses()), text(broker.turn_addresses()));
             let handle = linkup_driver::next_id();
             with(|brokers| brokers.insert(handle, (box_handle, broker)));
-            (Value::Text(json!({"handle": handle, "addresses": addresses}).to_string()), Value::Null)
+            let settled = json!({"handle": handle, "addresses": addresses, "turnAddresses": turn});
+            (Value::Text(settled.to_string()), Value::Null)
         }
         Err(error) => {
-            let message = format!("the broker cannot listen on port {port}: {error}");
+            let message = match error.kind() {
+                io::ErrorKind::InvalidInput => format!("the broker cannot start: {error}"),
+                _ => format!("the broker cannot listen on port {port}: {error}"),
+            };
             (Value::Null, error_value(Some(&Error::new(ErrorCode::BrokerUnreachable, message))))
         }
     };

@@ -16,12 +16,16 @@
 //! # }
 //! ```
 //!
-//! From the inside out: `registry` knows who has which id, `outbox` what waits to be sent to one socket, `router`
-//! what each message does, `session` one WebSocket, `http` and `files` what comes before it, [`Broker`] all of them.
+//! With [`Options::turn`] it is also their STUN and TURN server.
+//!
+//! From the inside out: `registry` knows who has which id, `outbox` what waits to be sent to one socket, `turn` is that
+//! server, `ice` says who is told of it, `router` what each message does, `session` one WebSocket, `http` and `files`
+//! what comes before it, [`Broker`] all of them.
 
 pub mod cli;
 mod files;
 mod http;
+mod ice;
 mod listen;
 mod options;
 mod outbox;
@@ -29,6 +33,10 @@ mod registry;
 mod router;
 mod server;
 mod session;
+mod turn;
 
 pub use options::Options;
 pub use server::Broker;
+#[doc(hidden)]
+pub use turn::fuzzing as turn_fuzzing;
+pub use turn::{Cidr, DEFAULT_TURN_PORT, Secret, TurnOptions, TurnStats};

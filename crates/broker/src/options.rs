@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::turn::{Secret, TurnOptions};
+
 /// Options of a [`Broker`](crate::Broker). The default is fit for production.
 ///
 /// ```
@@ -23,6 +25,15 @@ pub struct Options {
     /// A directory of static files to serve over HTTP, for example a page whose peers use this broker. None by
     /// default. Files whose name begins with a dot, and links out of the directory, are not served.
     pub files: Option<PathBuf>,
+    /// STUN and TURN in this process. None by default.
+    pub turn: Option<TurnOptions>,
+    /// Other STUN and TURN servers that peers are told of, such as `turn:turn.example.org:3478?transport=udp`. TURN
+    /// servers must know `turn_secret` (coturn: `use-auth-secret`, `static-auth-secret`).
+    pub ice_urls: Vec<String>,
+    /// What credentials are made with. By default a new one for each broker.
+    pub turn_secret: Option<Secret>,
+    /// How long credentials are good: an hour. Allocations that were made with them outlive them.
+    pub turn_ttl: Duration,
 }
 
 impl Default for Options {
@@ -32,6 +43,10 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             max_sockets: 100_000,
             files: None,
+            turn: None,
+            ice_urls: Vec::new(),
+            turn_secret: None,
+            turn_ttl: Duration::from_secs(3_600),
         }
     }
 }

@@ -6,12 +6,14 @@ use linkup_proto::broker::{Frame, Request, Response, Signal};
 use linkup_proto::{Error, ErrorCode, PeerId};
 use serde_json::Value;
 
+use crate::ice::Ice;
 use crate::outbox::{End, Outbox};
 use crate::registry::{Key, Refused, Registry};
 
 /// What all sockets share: who has which id.
 pub(crate) struct Router {
     registry: Mutex<State>,
+    ice: Ice,
 }
 
 struct State {
@@ -28,11 +30,13 @@ pub(crate) enum Answer {
     Response(Response),
     /// A response, and then the end: what this client sends is no JSON.
     NotJson(Response),
+    /// The servers of [`Seat::ice`] for this peer, as response to this frame.
+    Ice(String, PeerId),
 }
 
 impl Router {
-    pub(crate) fn new() -> Self {
-        Self { registry: Mutex::new(State { registry: Registry::new(), closed: false }) }
+    pub(crate) fn new(ice: Ice) -> Self {
+        Self { registry: Mutex::new(State { registry: Registry::new(), closed: false }), ice }
     }
 
     /// A place for a new socket, for as long as the [`Seat`] lives. `None` where the broker closes.
@@ -86,6 +90,11 @@ impl Seat {
         &self.outbox
     }
 
+    /// The STUN and TURN servers for the one that [`Answer::Ice`] names.
+    pub(crate) fn ice(&self) -> &Ice {
+        &self.router.ice
+    }
+
     /// Does what a text frame of this socket asks for.
     pub(crate) fn hear(&self, text: &str) -> Answer {
         let Frame { id, request } = match Frame::parse(text) {
@@ -100,6 +109,10 @@ impl Seat {
             Request::Find { id } => Ok(self.router.lock().registry.find(&id).map_or(Value::Null, |_| name(&id))),
             Request::Register { id, secret, .. } => self.register(&id, secret.as_deref()),
             Request::Unregister => Ok(self.unregister()),
+            Request::Ice => match self.router.lock().registry.id_of(self.key).cloned() {
+                Some(peer) => return id.map_or(Answer::None, |id| Answer::Ice(id, peer)),
+                None => Err(Error::new(ErrorCode::NotAuthorized, "register an id before you ask for ICE servers")),
+            },
             Request::Signal(signal) => match self.signal(signal) {
                 // Without an `id` it is a notification: the documented client hears nothing of an unknown peer.
                 Err(error) if id.is_none() && error.code == ErrorCode::PeerNotFound => return Answer::None,
@@ -174,9 +187,13 @@ mod tests {
 
     use super::*;
 
+    fn router() -> Arc<Router> {
+        Arc::new(Router::new(Ice::new(&crate::Options::default(), None, None).unwrap()))
+    }
+
     #[test]
     fn close_ends_every_socket_and_takes_no_more() {
-        let router = Arc::new(Router::new());
+        let router = router();
         let seat = router.seat().unwrap();
         router.close();
         assert_eq!(seat.outbox().watch(&Context::from_waker(Waker::noop())), Some(End::GoingAway));
@@ -186,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_signal_to_a_socket_that_is_being_ended_is_not_delivered() {
-        let router = Arc::new(Router::new());
+        let router = router();
         let (a, b) = (router.seat().unwrap(), router.seat().unwrap());
         for (seat, id) in [(&a, "a"), (&b, "b")] {
             seat.hear(&format!(r#"{{"message":{{"type":"register","id":"{id}"}}}}"#));

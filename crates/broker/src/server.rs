@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::files::Files;
+use crate::ice::Ice;
 use crate::router::Router;
 use crate::session::Session;
+use crate::turn::{Secret, Turn, TurnStats};
 use crate::{Options, http, listen};
 
 /// How long [`Broker::close`] waits for the sockets.
@@ -44,6 +46,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     closing: watch::Sender<bool>,
     acceptors: Vec<JoinHandle<()>>,
+    turn: Option<Turn>,
 }
 
 impl Broker {
@@ -62,7 +65,7 @@ impl Broker {
     /// Starts a broker on listeners, in tasks of a runtime that has IO and time enabled.
     ///
     /// # Errors
-    /// Where `options.files` is no directory, or a listener cannot be used.
+    /// Where `options.files` is no directory, an option of STUN and TURN is wrong, or a listener cannot be used.
     pub fn start(
         listeners: Vec<TcpListener>,
         mut options: Options,
@@ -70,9 +73,11 @@ impl Broker {
     ) -> io::Result<Self> {
         options.ping_interval = options.ping_interval.clamp(PING_INTERVALS.0, PING_INTERVALS.1);
         let files = options.files.as_deref().map(Files::new).transpose()?;
-        let shared =
-            Arc::new(Shared { router: Arc::new(Router::new()), options, files, connections: AtomicUsize::new(0) });
         let _inside = runtime.enter();
+        let secret = options.turn_secret.clone().map_or_else(Secret::random, Ok)?;
+        let turn = start_turn(&options, &secret)?;
+        let router = Arc::new(Router::new(Ice::new(&options, Some(secret), turn.as_ref())?));
+        let shared = Arc::new(Shared { router, options, files, connections: AtomicUsize::new(0) });
         let mut bound = Vec::new();
         let mut addresses = Vec::new();
         for listener in listeners {
@@ -84,12 +89,22 @@ impl Broker {
         let accept = |listener| runtime.spawn(accept(listener, shared.clone(), closing.subscribe()));
         let acceptors = bound.into_iter().map(accept).collect();
         tracing::info!(?addresses, "the broker listens");
-        Ok(Self { shared, addresses, closing, acceptors })
+        Ok(Self { shared, addresses, closing, acceptors, turn })
     }
 
     /// The addresses that it listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses on which STUN and TURN listen, of UDP and TCP alike. Empty where they do not.
+    pub fn turn_addresses(&self) -> &[SocketAddr] {
+        self.turn.as_ref().map_or(&[], Turn::addresses)
+    }
+
+    /// What TURN has done so far. `None` where there is none.
+    pub fn turn_stats(&self) -> Option<TurnStats> {
+        self.turn.as_ref().map(Turn::stats)
     }
 
     /// The number of open WebSockets.
@@ -102,15 +117,19 @@ impl Broker {
         self.shared.router.peers()
     }
 
-    /// Stops to accept, tells every peer to move on (close code 1001), and waits until they are gone, but no longer
-    /// than a second. Must be called inside a runtime that has time enabled.
+    /// Stops to accept, tells every peer to move on (close code 1001), ends what TURN relays, and waits until all are
+    /// gone, but no longer than a second. Must be called inside a runtime that has time enabled.
     pub async fn close(mut self) {
         self.closing.send_replace(true);
         self.shared.router.close();
+        self.turn.as_ref().inspect(|turn| turn.stop());
         let gone = async {
             for acceptor in &mut self.acceptors {
                 // One that was aborted with its runtime is gone as well.
                 let _ = acceptor.await;
+            }
+            if let Some(turn) = &self.turn {
+                turn.stopped().await;
             }
         };
         if tokio::time::timeout(CLOSE, gone).await.is_err() {
@@ -124,6 +143,18 @@ impl Drop for Broker {
         for acceptor in &self.acceptors {
             acceptor.abort();
         }
+    }
+}
+
+fn start_turn(options: &Options, secret: &Secret) -> io::Result<Option<Turn>> {
+    let Some(turn) = &options.turn else { return Ok(None) };
+    match Turn::start(turn, secret.clone()) {
+        Ok(turn) => Ok(Some(turn)),
+        Err(error) if turn.optional && error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!(port = turn.port, "no STUN and TURN: the port is in use");
+            Ok(None)
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("STUN and TURN on port {}: {error}", turn.port))),
     }
 }
 
@@ -216,7 +247,7 @@ mod tests {
     async fn the_task_of_a_socket_is_small() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let router = Arc::new(Router::new());
+        let router = Arc::new(Router::new(Ice::new(&Options::default(), None, None).unwrap()));
         let connections = AtomicUsize::new(0);
         let shared = Arc::new(Shared { router, options: Options::default(), files: None, connections });
         let closing = watch::Sender::new(false);

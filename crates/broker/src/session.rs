@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream};
 use linkup_proto::broker::{CLOSE_TAKEN_OVER, Response};
 use linkup_proto::{Error as LinkupError, ErrorCode, limits::MAX_BROKER_FRAME_BYTES};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -209,6 +210,12 @@ impl Session {
         };
         match answer {
             Answer::None => None,
+            Answer::Ice(id, peer) => {
+                let local = self.web_socket.get_ref().local_addr().ok().map(|address| address.ip());
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+                let servers = json!(self.seat.ice().servers(&peer, local, now));
+                self.write(Message::text(Response::ok(Some(id), servers).to_text())).err()
+            }
             Answer::Response(response) => self.write(Message::text(response.to_text())).err(),
             Answer::NotJson(response) => {
                 Some(Over::Close(Close { code: CLOSE_INVALID, reason: "not JSON", error: Some(response) }))
@@ -304,7 +311,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
         let server = web_socket(listener.accept().await.unwrap().0, Bytes::new()).await;
-        let router = Arc::new(Router::new());
+        let ice = crate::ice::Ice::new(&crate::Options::default(), None, None).unwrap();
+        let router = Arc::new(Router::new(ice));
         let mut session = Session::begin(server, &router, Duration::from_secs(1)).await.unwrap();
         session.seat.outbox().push("last".into());
         router.close();

@@ -9,6 +9,7 @@
 //!
 //! Additions: `register` may carry `secret`, `token` and `version`. A `signal` with an `id` is answered with `to`, or
 //! with an error where nobody has that id. `{type: 'unregister'}` is answered with the id that is free now, or null.
+//! `{type: 'ice'}` is answered with [`IceServers`], or with an error where the socket has no id.
 //! An `error` is `{code, message}`; one about a frame without an `id` comes with the `id` null.
 
 use serde::de::IgnoredAny;
@@ -47,6 +48,32 @@ pub enum Request {
     Unregister,
     /// Pass a signal on to another peer.
     Signal(Signal),
+    /// Which STUN and TURN servers are there, and with which credentials?
+    Ice,
+}
+
+/// The answer to [`Request::Ice`], with the names of an `RTCConfiguration`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServers {
+    /// The servers; none where the broker has none.
+    pub ice_servers: Vec<IceServer>,
+    /// Seconds for which the credentials are good: ask again before they have passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
+}
+
+/// One `RTCIceServer`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// Its URLs: `stun:`, `turn:` and `turns:`.
+    pub urls: Vec<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// A signal under way from one peer to another.
@@ -156,6 +183,7 @@ impl Frame {
                 version: message.version.as_ref().and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok()),
             },
             "unregister" => Request::Unregister,
+            "ice" => Request::Ice,
             "signal" => Request::Signal(Signal {
                 // A forged or broken `from` does not matter: the broker overwrites it.
                 from: message.from.and_then(|from| PeerId::new(&from).ok()),
@@ -164,7 +192,7 @@ impl Frame {
             }),
             other => {
                 let shown: String = other.chars().take(40).collect();
-                return Err(bad(&id, format!("unknown type {shown:?}: ping, find, register, unregister, signal")));
+                return Err(bad(&id, format!("unknown type {shown:?}: ping, find, register, unregister, signal, ice")));
             }
         };
         Ok(Self { id, request })
@@ -188,6 +216,7 @@ impl Frame {
                 message
             }
             Request::Unregister => json!({"type": "unregister"}),
+            Request::Ice => json!({"type": "ice"}),
             Request::Signal(signal) => json!(signal.message()),
         };
         match &self.id {
@@ -363,7 +392,8 @@ mod tests {
         let register =
             Request::Register { id: id("é\"\n"), secret: Some("s".into()), token: Some("t".into()), version: Some(1) };
         let signal = Request::Signal(Signal { from: None, to: id("b"), signal: "x".into() });
-        for request in [Request::Ping, Request::Find { id: id("b") }, register, Request::Unregister, signal] {
+        let find = Request::Find { id: id("b") };
+        for request in [Request::Ping, find, register, Request::Unregister, signal, Request::Ice] {
             for id in [None, Some("7".to_owned())] {
                 let frame = Frame { id, request: request.clone() };
                 assert_eq!(Frame::parse(&frame.to_text()).unwrap(), frame);
@@ -435,6 +465,17 @@ mod tests {
     }
 
     #[test]
+    fn ice_servers_have_the_names_of_an_rtc_configuration() {
+        assert_eq!(json!(IceServers::default()), json!({"iceServers": []}));
+        let [username, credential] = ["u", "p"].map(|text| Some(text.to_owned()));
+        let server = IceServer { urls: vec!["turn:h".into()], username, credential };
+        let servers = IceServers { ice_servers: vec![server], ttl: Some(60) };
+        let json = json!({"iceServers": [{"urls": ["turn:h"], "username": "u", "credential": "p"}], "ttl": 60});
+        assert_eq!(json!(servers), json);
+        assert_eq!(serde_json::from_value::<IceServers>(json).unwrap(), servers);
+    }
+
+    #[test]
     fn a_client_reads_every_answer() {
         let parse = |text: &str| FromBroker::parse(text).unwrap();
         let response = Response::error(Some("u".into()), Error::new(ErrorCode::PeerNotFound, "nobody"));
@@ -461,7 +502,7 @@ mod tests {
             Just("{}".to_owned()),
             any::<i64>().prop_map(|number| number.to_string()),
             any::<String>().prop_map(|text| json!(text).to_string()),
-            prop::sample::select(vec!["ping", "find", "register", "unregister", "signal"])
+            prop::sample::select(vec!["ping", "find", "register", "unregister", "signal", "ice"])
                 .prop_map(|kind| json!(kind).to_string()),
         ];
         let names = vec!["type", "id", "secret", "token", "version", "from", "to", "signal", "error", "x"];

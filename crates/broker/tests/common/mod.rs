@@ -1,6 +1,8 @@
 //! A broker on a free port, and a client that speaks to it in plain JSON text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
+pub mod turn;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,91 @@
+'use strict';
+// Browsers and the TURN server beside a broker: two peers that may use nothing but the relay.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { describe, test } = require('node:test');
+const linkup = require('../../index.js');
+const { installed, launch } = require('./browser');
+
+/** Runs in the page: asks the broker for its servers and connects two RTCPeerConnections by one URL of theirs. */
+async function relay(index) {
+  const socket = new WebSocket(location.href.replace('http', 'ws'));
+  const ask = async (message) => {
+    socket.send(JSON.stringify({ id: '1', message }));
+    return JSON.parse(
+      (await new Promise((resolve) => socket.addEventListener('message', resolve, { once: true }))).data,
+    );
+  };
+  await new Promise((resolve) => socket.addEventListener('open', resolve));
+  await ask({ type: 'register', id: 'alice' });
+  const [server] = (await ask({ type: 'ice' })).message.iceServers;
+  const iceServers = [{ ...server, urls: [server.urls[index]] }];
+  const [a, b] = [0, 1].map(() => new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' }));
+  const errors = [];
+  for (const [one, other] of [
+    [a, b],
+    [b, a],
+  ]) {
+    one.onicecandidate = ({ candidate }) => candidate && other.addIceCandidate(candidate);
+    one.onicecandidateerror = ({ url, errorCode, errorText }) => errors.push(`${url}: ${errorCode} ${errorText}`);
+  }
+  const channel = a.createDataChannel('test');
+  const got = new Promise((resolve, reject) => {
+    b.ondatachannel = (event) => {
+      event.channel.onmessage = ({ data }) => resolve(data);
+    };
+    setTimeout(() => reject(new Error(`no relay by ${server.urls[index]}: ${errors}`)), 20_000);
+  });
+  channel.onopen = () => channel.send('x'.repeat(100_000));
+  await a.setLocalDescription();
+  await b.setRemoteDescription(a.localDescription);
+  await b.setLocalDescription();
+  await a.setRemoteDescription(b.localDescription);
+  const { length } = await got;
+  const types = [];
+  for (const report of (await a.getStats()).values()) {
+    if (report.type === 'local-candidate') types.push(report.candidateType);
+  }
+  a.close();
+  b.close();
+  socket.close();
+  return { url: server.urls[index], length, types: [...new Set(types)] };
+}
+
+/** An address of this machine that is not loopback: browsers do not use that one. */
+function address() {
+  const all = Object.values(os.networkInterfaces()).flat();
+  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+}
+
+for (const name of installed()) {
+  describe(name, { timeout: 300_000 }, () => {
+    test('a page with iceTransportPolicy relay', async (t) => {
+      const host = address();
+      if (host === undefined) return t.skip('this machine has no network');
+      const files = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-turn-'));
+      fs.writeFileSync(path.join(files, 'index.html'), '<!doctype html>');
+      // No `allow`, although that address is private: the two relayed addresses meet inside the server.
+      const broker = await linkup.createBroker({ port: 0, host, files, turn: { port: 0 } }).ready;
+      const browser = await launch(name);
+      try {
+        const page = await browser.page(`${broker.url.replace('ws', 'http')}/`);
+        for (const [index, transport] of [
+          [1, 'udp'],
+          [2, 'tcp'],
+        ]) {
+          const { url, length, types } = await page.evaluate(relay, index);
+          assert.match(url, new RegExp(`transport=${transport}$`));
+          assert.equal(length, 100_000);
+          assert.deepEqual(types, ['relay']);
+        }
+      } finally {
+        await browser.close();
+        await broker.close();
+        fs.rmSync(files, { recursive: true });
+      }
+    });
+  });
+}
