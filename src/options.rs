@@ -23,8 +23,7 @@ pub struct PeerOptions {
     #[serde(default = "yes")]
     trickle: bool,
     ice_complete_timeout: Option<u64>,
-    #[serde(default)]
-    ice_servers: Vec<Server>,
+    ice_servers: Option<Vec<Server>>,
     ice_transport_policy: Option<String>,
     channel_name: Option<String>,
     channel_config: Option<Channel>,
@@ -94,7 +93,7 @@ impl PeerOptions {
             options.ice_complete_timeout = Duration::from_millis(ms);
         }
         let server = |s: Server| IceServer { urls: s.urls, username: s.username, credential: s.credential };
-        options.ice_servers = self.ice_servers.into_iter().map(server).collect();
+        options.ice_servers = self.ice_servers.map(|servers| servers.into_iter().map(server).collect());
         options.relay_only = self.ice_transport_policy.as_deref() == Some("relay");
         options.channel_name = self.channel_name;
         if let Some(channel) = self.channel_config {

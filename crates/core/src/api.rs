@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use linkup_proto::broker::IceServer;
 use linkup_proto::signal::{Candidate, Receive};
 use linkup_proto::{Error, PeerId};
 use serde_json::Value;
@@ -60,6 +61,8 @@ pub struct Config {
     pub brokers: usize,
     /// See [`Timeouts`].
     pub timeouts: Timeouts,
+    /// Whether transports use the ICE servers that the broker gives: [`Output::IceServers`].
+    pub ice_from_broker: bool,
     /// Sent along with offers and answers.
     pub metadata: Option<Value>,
     /// What this side takes on a data channel.
@@ -309,6 +312,8 @@ pub enum Output {
         /// What.
         command: TransportCommand,
     },
+    /// The broker's ICE servers, for the transports that are made from now on.
+    IceServers(Vec<IceServer>),
     /// For the application.
     Event(Event),
 }

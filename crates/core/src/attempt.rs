@@ -84,6 +84,9 @@ impl Peer {
             return;
         }
         self.io.timers.set_once(Timer::Link(key), now, self.config.timeouts.connect);
+        if self.waits_for_ice {
+            return;
+        }
         // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
         let others = self.by_remote.get(&link.remote).into_iter().flatten();
         if others.filter_map(|key| self.links.get(key)).any(|other| matches!(other.state, State::Closing)) {
@@ -180,6 +183,10 @@ impl Peer {
     pub(crate) fn accept(&mut self, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
         if !matches!(link.state, State::Asking { .. }) {
+            return;
+        }
+        link.accepted = self.waits_for_ice;
+        if link.accepted {
             return;
         }
         let linkup = link.kind == Kind::Linkup;

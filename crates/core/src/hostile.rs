@@ -148,6 +148,7 @@ impl Victim {
             timeouts: Timeouts::default(),
             metadata: None,
             receive: Receive::UNKNOWN,
+            ice_from_broker: true,
             trickle: true,
             asks,
             transforms,
@@ -308,8 +309,8 @@ impl Victim {
         assert!(peer.by_remote.values().all(|keys| !keys.is_empty()));
         let asked = peer.links.values().filter(|link| link.question.is_some()).count();
         let asked = asked + peer.finds.values().filter(|find| find.asked.is_some()).count();
-        assert_eq!(peer.questions.len(), asked);
-        assert!(peer.io.timers.len() <= 1 + peer.finds.len() + 4 * peer.links.len());
+        assert_eq!(peer.questions.len(), asked + usize::from(peer.ice_question.is_some()));
+        assert!(peer.io.timers.len() <= 2 + peer.finds.len() + 4 * peer.links.len());
         for (key, link) in &peer.links {
             let current = peer.links.values().filter(|other| other.remote == link.remote && other.is_current());
             assert!(current.count() <= 1, "two current links with {}", link.remote);

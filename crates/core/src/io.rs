@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Repeat(Key),
     /// The answer to the application's question.
     Find(Token),
+    /// The broker's ICE servers: the end of the wait for them, or of their credentials.
+    Ice,
 }
 
 /// Deadlines in order.

@@ -11,6 +11,7 @@
 //! | `peer` | dispatch, and the books of links |
 //! | `registration` | the session with the broker |
 //! | `finds` | questions to the broker |
+//! | `ice` | the broker's STUN and TURN servers |
 //! | `attempt` | calling, and what both sides of an attempt share |
 //! | `signaling` | what remote peers say |
 //! | `glare` | which of two calls counts |
@@ -25,6 +26,7 @@ mod finds;
 mod glare;
 #[cfg(test)]
 mod hostile;
+mod ice;
 mod io;
 mod link;
 mod peer;

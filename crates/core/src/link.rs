@@ -121,6 +121,8 @@ pub(crate) struct Link {
     pub(crate) question: Option<String>,
     /// The broker did not know the remote when it was asked, so our offer went nowhere.
     pub(crate) missed: bool,
+    /// It was accepted, and waits for ICE servers.
+    pub(crate) accepted: bool,
     /// The remote's side of our call was ended once, and we called again.
     pub(crate) retried: bool,
 }
@@ -142,6 +144,7 @@ impl Link {
             addresses: Addresses::default(),
             question: None,
             missed: false,
+            accepted: false,
             retried: false,
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use linkup_proto::broker::{Frame, Request, Response, Signal as BrokerSignal};
 use linkup_proto::signal::{Body, Linkup, Signal, VERSION};
 use linkup_proto::{Error, ErrorCode, PeerId};
+use serde_json::Value;
 
 use crate::finds::Find;
 use crate::io::{Io, Timer};
@@ -24,6 +25,7 @@ pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum Question {
     Find(Token),
     Found(Key),
+    Ice,
 }
 
 /// A peer: an id at a broker, and the connections under that id. See the crate for how to run it.
@@ -44,6 +46,12 @@ pub struct Peer {
     /// The first failure to deliver while closing.
     pub(crate) close_error: Option<Error>,
     closed: bool,
+    /// The request for ICE servers that has no answer yet.
+    pub(crate) ice_question: Option<String>,
+    /// The broker has named its ICE servers once.
+    pub(crate) knows_ice: bool,
+    /// Attempts wait for them.
+    pub(crate) waits_for_ice: bool,
 }
 
 impl Peer {
@@ -66,6 +74,9 @@ impl Peer {
             closing: false,
             close_error: None,
             closed: false,
+            ice_question: None,
+            knows_ice: false,
+            waits_for_ice: false,
         }
     }
 
@@ -141,6 +152,7 @@ impl Peer {
                     self.give_up(now, key, error);
                 }
                 Timer::FindAgain(key) => self.ask_whether_there(now, key),
+                Timer::Ice => self.handle_ice_timeout(now),
                 Timer::Repeat(key) => self.handle_repeat(now, key),
                 Timer::Find(token) => {
                     let error = self.registration.no_answer(&self.config);
@@ -156,6 +168,7 @@ impl Peer {
             Change::Registered => self.handle_registered(now),
             Change::Lost => {
                 self.questions.clear();
+                self.forget_ice_question();
                 for find in self.finds.values_mut() {
                     find.asked = None;
                 }
@@ -182,15 +195,18 @@ impl Peer {
         let Some(question) = response.id.and_then(|id| self.questions.remove(&id)) else { return };
         let result = match response.error {
             Some(error) => Err(error),
-            None => Ok(!response.message.is_null()),
+            None => Ok(response.message),
         };
+        let found = |result: Result<Value, Error>| result.map(|message| !message.is_null());
         match question {
-            Question::Find(token) => self.settle(token, result),
-            Question::Found(key) => self.handle_found(now, key, result),
+            Question::Find(token) => self.settle(token, found(result)),
+            Question::Found(key) => self.handle_found(now, key, found(result)),
+            Question::Ice => self.handle_ice(now, result),
         }
     }
 
     fn handle_registered(&mut self, now: Instant) {
+        self.ask_for_ice(now);
         let tokens: Vec<Token> = self.finds.keys().copied().collect();
         for token in tokens {
             self.ask_find(now, token);

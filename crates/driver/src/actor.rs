@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::broker_socket::BrokerSocket;
 use crate::link::Link;
-use crate::options::{Options, Sink};
+use crate::options::{IceServer, Options, Sink};
 use crate::transport::{Order, Reports, Role, Transport};
 
 /// The open connections of a Peer, shared with its handles.
@@ -28,6 +28,8 @@ pub(crate) struct Actor {
     pub(crate) links: Links,
     pub(crate) machine: Machine,
     transports: HashMap<TransportId, Transport>,
+    /// ICE servers: the application's, or the broker's.
+    servers: Arc<[IceServer]>,
     /// Where transports put their inputs.
     inputs: mpsc::UnboundedSender<(TransportId, TransportInput)>,
     broker: Option<BrokerSocket>,
@@ -49,6 +51,7 @@ pub(crate) async fn run(
     let (inputs, transport_inputs) = mpsc::unbounded_channel();
     let actor = Actor {
         runtime,
+        servers: options.ice_servers.clone().unwrap_or_default().into(),
         options,
         sink: Arc::clone(&sink),
         links: Arc::clone(&links),
@@ -118,6 +121,7 @@ impl Actor {
                 match output {
                     Output::Broker(command) => self.command_broker(command),
                     Output::Transport { transport, command } => self.command_transport(transport, command),
+                    Output::IceServers(servers) => self.servers = servers.into_iter().map(IceServer::from).collect(),
                     Output::Event(event) => self.tell(event),
                 }
             }
@@ -172,7 +176,8 @@ impl Actor {
 
     fn make_transport(&mut self, id: TransportId, role: Role) {
         let reports = Reports::new(id, self.inputs.clone());
-        let transport = Transport::spawn(&self.runtime, Arc::clone(&self.options), role, reports);
+        let servers = Arc::clone(&self.servers);
+        let transport = Transport::spawn(&self.runtime, Arc::clone(&self.options), servers, role, reports);
         self.transports.insert(id, transport);
     }
 

@@ -34,7 +34,7 @@ pub struct Options {
     /// How long it waits for them.
     pub ice_complete_timeout: Duration,
     /// STUN and TURN servers.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: Option<Vec<IceServer>>,
     /// Only paths through a TURN server.
     pub relay_only: bool,
     /// The label of the data channel; random where absent, as simple-peer has it.
@@ -62,7 +62,7 @@ impl Options {
             transforms: false,
             trickle: true,
             ice_complete_timeout: Duration::from_secs(5),
-            ice_servers: Vec::new(),
+            ice_servers: None,
             relay_only: false,
             channel_name: None,
             channel: ChannelOptions::default(),
@@ -89,6 +89,13 @@ pub struct IceServer {
     pub username: String,
     /// For TURN.
     pub credential: String,
+}
+
+impl From<linkup_proto::broker::IceServer> for IceServer {
+    fn from(server: linkup_proto::broker::IceServer) -> Self {
+        let linkup_proto::broker::IceServer { urls, username, credential } = server;
+        Self { urls, username: username.unwrap_or_default(), credential: credential.unwrap_or_default() }
+    }
 }
 
 impl fmt::Debug for IceServer {

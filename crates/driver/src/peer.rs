@@ -56,6 +56,7 @@ impl Peer {
             token: options.token.clone(),
             brokers: options.brokers.len().max(1),
             timeouts: options.timeouts,
+            ice_from_broker: options.ice_servers.is_none(),
             metadata: options.metadata.clone(),
             receive: Receive { message: options.limits.message_bytes as u64, window: WINDOW },
             trickle: options.trickle,

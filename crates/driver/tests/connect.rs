@@ -135,7 +135,7 @@ async fn without_trickle_a_dead_server_is_waited_for_only_so_long() {
         options.trickle = false;
         options.ice_complete_timeout = Duration::from_millis(100);
         let urls = vec!["stun:127.0.0.1:9".to_owned(), "turns:nowhere.invalid".to_owned(), "nonsense".to_owned()];
-        options.ice_servers = vec![IceServer { urls, ..IceServer::default() }];
+        options.ice_servers = Some(vec![IceServer { urls, ..IceServer::default() }]);
     }
     let pair = pair_of(a, b).await;
     pair.a.link(pair.ab).send(text("x")).unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use linkup_proto::broker::{Frame, Request, Response, Signal};
 use linkup_proto::{Error, ErrorCode, PeerId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A socket's name: unique in the world.
 pub(crate) type Socket = u64;
@@ -62,6 +62,9 @@ impl FakeBroker {
                 self.open(socket);
                 Ok(Value::Null)
             }
+            // As one that does not know the question, now and then.
+            Request::Ice if socket % 3 == 0 => Err(Error::new(ErrorCode::Unsupported, "what?")),
+            Request::Ice => Ok(json!({"iceServers": [{"urls": ["stun:stun.example"]}], "ttl": 20})),
             Request::Signal(signal) => return self.pass_on(socket, signal),
         };
         let response = match answer {

@@ -137,6 +137,7 @@ impl World {
                         self.agenda.plan(at, Task::Transport { transport, input });
                     }
                 }
+                Output::IceServers(_) => {}
                 Output::Event(event) => self.hear(node, event),
             }
         }

@@ -36,6 +36,7 @@ pub fn config(id: PeerId, seed: u64, ids: &Arc<AtomicU32>) -> Config {
         timeouts: Timeouts::default(),
         metadata: None,
         receive: RECEIVE,
+        ice_from_broker: false,
         trickle: true,
         asks: false,
         transforms: false,

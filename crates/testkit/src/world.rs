@@ -117,6 +117,7 @@ impl World {
         let mut config = crate::config(id.clone(), self.rng.u64(..), &self.ids);
         config.brokers = self.brokers.len();
         config.trickle = self.trickle;
+        config.ice_from_broker = self.rng.bool();
         self.transports.trickle = self.trickle;
         tweak(&mut config);
         let peer = Peer::new(config.clone(), self.instant());

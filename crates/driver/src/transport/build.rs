@@ -96,10 +96,10 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-pub(super) async fn build(runtime: &tokio::runtime::Handle, options: &Options) -> Step<Built> {
+pub(super) async fn build(runtime: &tokio::runtime::Handle, options: &Options, servers: &[IceServer]) -> Step<Built> {
     let (connection_runtime, pulse) = ConnectionRuntime::new(runtime.clone());
     let (sender, signals) = mpsc::unbounded_channel();
-    let servers = usable(&options.ice_servers);
+    let servers = usable(servers);
     let has_servers = !servers.is_empty();
     let policy = if options.relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
     let configuration =

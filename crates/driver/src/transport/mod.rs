@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use webrtc::peer_connection::PeerConnection;
 
 use crate::link::{Link, Wire};
-use crate::options::Options;
+use crate::options::{IceServer, Options};
 
 /// Longer than the facade itself takes to give its driver up.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -95,10 +95,16 @@ fn internal(error: impl std::fmt::Display) -> End {
 }
 
 impl Transport {
-    pub(crate) fn spawn(runtime: &tokio::runtime::Handle, options: Arc<Options>, role: Role, reports: Reports) -> Self {
+    pub(crate) fn spawn(
+        runtime: &tokio::runtime::Handle,
+        options: Arc<Options>,
+        servers: Arc<[IceServer]>,
+        role: Role,
+        reports: Reports,
+    ) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
-        let task = run(runtime.clone(), options, role, received, Arc::clone(&wire), reports);
+        let task = run(runtime.clone(), options, servers, role, received, Arc::clone(&wire), reports);
         runtime.spawn(task);
         Self { orders, wire }
     }
@@ -146,12 +152,13 @@ async fn close(pc: &dyn PeerConnection) {
 async fn run(
     runtime: tokio::runtime::Handle,
     options: Arc<Options>,
+    servers: Arc<[IceServer]>,
     role: Role,
     mut orders: mpsc::UnboundedReceiver<Order>,
     wire: Arc<Wire>,
     reports: Reports,
 ) {
-    let mut built = match build::build(&runtime, &options).await {
+    let mut built = match build::build(&runtime, &options, &servers).await {
         Ok(built) => built,
         Err(End::Failed(error)) => return reports.send(TransportInput::Failed { error }),
         Err(_) => return,
