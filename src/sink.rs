@@ -38,8 +38,9 @@ impl Sink for PeerSink {
             }
             Event::Open { connection, remote, incoming, metadata, linkup, caller } => {
                 registry::add_connection(connection, self.peer);
+                let path = registry::link(connection.0).map_or("direct", |link| link.path());
                 let info = json!({
-                    "peer": self.peer, "remote": remote.as_str(), "incoming": incoming,
+                    "peer": self.peer, "remote": remote.as_str(), "incoming": incoming, "path": path,
                     "metadata": metadata, "linkup": linkup.is_some(), "caller": caller,
                 });
                 post(Kind::Open, connection.0, text(info), Value::Null);

@@ -37,6 +37,8 @@ pub(crate) struct Wire {
     pub(crate) unacknowledged: AtomicUsize,
     /// Messages may be lost or overtake each other, so that nothing counts them.
     pub(crate) unreliable: AtomicBool,
+    /// It goes through a TURN server.
+    pub(crate) relayed: AtomicBool,
     pub(crate) pc: OnceLock<Arc<dyn PeerConnection>>,
 }
 
@@ -249,6 +251,11 @@ impl Link {
             Some(pc) => stats::measure(&**pc).await,
             None => Value::Object(serde_json::Map::new()),
         }
+    }
+
+    /// Which way the bytes went when it opened: `direct` or `turn`.
+    pub fn path(&self) -> &'static str {
+        if self.wire.relayed.load(Ordering::Relaxed) { "turn" } else { "direct" }
     }
 
     pub(crate) fn sink(&self) -> &Arc<dyn Sink> {

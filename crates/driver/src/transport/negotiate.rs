@@ -20,6 +20,7 @@ use crate::link::{Link, Wire};
 use crate::mdns;
 use crate::options::Options;
 use crate::runtime::Pulse;
+use crate::stats;
 
 /// How long a trickled description waits for the addresses that are there at once. They save a message each.
 const FIRST_ADDRESSES: Duration = Duration::from_millis(20);
@@ -203,6 +204,10 @@ impl Negotiation<'_> {
                     let channel = channel?;
                     self.built.pulse.connected();
                     self.limit_messages().await;
+                    if self.built.has_servers {
+                        let path = &stats::measure(&*self.built.pc).await["path"];
+                        self.wire.relayed.store(path == "turn", Ordering::Relaxed);
+                    }
                     let _ = self.wire.pc.set(Arc::clone(&self.built.pc));
                     self.reports.send(TransportInput::Open);
                     return Ok((channel, self.start().await?));
