@@ -34,4 +34,18 @@ function defaultBroker() {
   return { url: 'ws://localhost:5000', embedded: true };
 }
 
-module.exports = { ...addon, hold, pause, turn: setImmediate, warn, defaultBroker, stream: streamDuplex };
+/** Options travel as JSON, and so does what events say. */
+const createPeer = (mailbox, options) => addon.createPeer(mailbox, JSON.stringify(options));
+const { parse } = JSON;
+
+module.exports = {
+  ...addon,
+  createPeer,
+  parse,
+  hold,
+  pause,
+  turn: setImmediate,
+  warn,
+  defaultBroker,
+  stream: streamDuplex,
+};

@@ -22,10 +22,8 @@ class LinkupError extends Error {
 
 Object.defineProperty(LinkupError.prototype, 'name', { value: 'LinkupError', configurable: true, writable: true });
 
-/** The error in an engine's JSON `{code, message, details?}`; null stays null. */
-function parseError(json, peerId) {
-  if (!json) return null;
-  const { code, message, details } = JSON.parse(json);
+/** The error that an engine reports. */
+function errorOf({ code, message, details }, peerId) {
   return new LinkupError(code, message, { peerId, details });
 }
 
@@ -46,4 +44,4 @@ function unsupported(what, peerId) {
   return new LinkupError('ERR_UNSUPPORTED', message, { peerId });
 }
 
-module.exports = { LinkupError, parseError, connectionClosed, bufferFull, unsupported };
+module.exports = { LinkupError, errorOf, connectionClosed, bufferFull, unsupported };

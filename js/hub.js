@@ -3,7 +3,7 @@
 // Knows handles and tokens; what an event means is the business of peer-core.js, roster.js and link.js.
 
 const { deliver } = require('./delivery');
-const { connectionClosed, parseError } = require('./errors');
+const { connectionClosed, errorOf } = require('./errors');
 const EVENTS = require('./events');
 
 class Hub {
@@ -56,17 +56,17 @@ class Hub {
       case EVENTS.RECEIVING:
         return this.links.get(handle)?.progress('receive', a, b);
       case EVENTS.OPEN: {
-        const info = JSON.parse(a);
+        const info = this.engine.parse(a);
         return this.peers.get(info.peer)?.roster.open(handle, info);
       }
       case EVENTS.CLOSED: {
         const link = this.links.get(handle);
-        return link?.closed(parseError(a, link.remote));
+        return link?.closed(this.#error(a, link.remote));
       }
       case EVENTS.SETTLED:
         return this.#settle(handle, a, b);
       case EVENTS.REQUEST: {
-        const info = JSON.parse(a);
+        const info = this.engine.parse(a);
         return this.peers.get(info.peer)?.request(handle, info);
       }
       case EVENTS.REGISTERED:
@@ -76,21 +76,25 @@ class Hub {
       case EVENTS.TRANSFORM:
         return this.peers.get(handle)?.transform(a, b);
       case EVENTS.ERROR:
-        return this.peers.get(handle)?.error(parseError(a, b ?? undefined));
+        return this.peers.get(handle)?.error(this.#error(a, b ?? undefined));
       case EVENTS.PEER_CLOSED:
-        return this.peers.get(handle)?.ended(parseError(a));
+        return this.peers.get(handle)?.ended(this.#error(a));
       default:
         // JOINED needs nothing: the roster has let go of that handle when the existing connection opened.
         return false;
     }
   }
 
+  #error(failure, peerId) {
+    return failure ? errorOf(this.engine.parse(failure), peerId) : null;
+  }
+
   #settle(token, value, error) {
     const question = this.#questions.get(token);
     if (!question) return false;
     this.#questions.delete(token);
-    if (error) question.reject(parseError(error, question.peerId));
-    else question.resolve(JSON.parse(value));
+    if (error) question.reject(this.#error(error, question.peerId));
+    else question.resolve(this.engine.parse(value));
     return true;
   }
 }

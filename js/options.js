@@ -45,9 +45,8 @@ function checkName(text, name) {
 /**
  * Reads the arguments of createPeer.
  *
- * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function, own: object}} `engine` is
- *   for the engine's createPeer, as JSON; `own` holds what only this engine knows and JSON cannot carry; `iceServers` is
- *   there where they have to be fetched
+ * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} `engine` is
+ *   for the engine's createPeer; `iceServers` is there where they have to be fetched
  */
 function readOptions(id, options = {}, host) {
   checkId(id, 'id');
@@ -68,9 +67,9 @@ function readOptions(id, options = {}, host) {
     accept,
     sdpTransform,
     iceServers: fetched ? iceServers : undefined,
-    own: Object.fromEntries(ownOptions.map((name) => [name, options[name]])),
     engine: {
       id,
+      ...Object.fromEntries(ownOptions.map((name) => [name, options[name]])),
       ...readBrokers(options, host),
       token,
       metadata: readMetadata(options.metadata, 'options.metadata'),

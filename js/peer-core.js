@@ -122,7 +122,7 @@ class PeerCore {
 
   #create() {
     const { engine } = this.hub;
-    this.handle = engine.createPeer(this.hub.mailbox, JSON.stringify(this.settings.engine), this.settings.own);
+    this.handle = engine.createPeer(this.hub.mailbox, this.settings.engine);
     this.hub.peers.set(this.handle, this);
     this.roster.startAll();
   }

@@ -28,7 +28,7 @@ function readSimplePeer(given = {}, warn) {
     trickle,
     config,
     channelName,
-    channelConfig,
+    channelConfig: channelConfig && { ...channelConfig },
     sdpTransform,
     ...checkNumbers({ iceCompleteTimeout }, { iceCompleteTimeout: 5000 }, prefix),
   };

@@ -7,7 +7,7 @@ module.exports = `
   current deadline decide defaultBroker describe described drain embedded ends engine events ever expectClose
   farewell forget forgetQuestion giveUp handCandidates handed handle hold hub incoming insert isAttempt
   isCurrent isKnown leave linkOf live look made mailbox maxMessage missed noAnswer noBroker othersMayReturn
-  ownOptions owner passed peers post previous putClosed putError question refuse roster said sendBye
+  ownOptions owner passed peers post previous putError question refuse roster said sendBye
   sendSignal setAnswer settings signaled startAll startTransport stopTransport tell timer transformed
   transforms usable waits wanted
   allHanded allSent confirmed cost dataChannel frameBytes framed gotWhole makeRoom more peek prepare pump quiet unsure used

@@ -3,7 +3,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { inspect } = require('node:util');
-const { LinkupError, parseError } = require('../../js/errors');
+const { LinkupError, errorOf } = require('../../js/errors');
 
 test('has a code, what it is about, and prints the code', () => {
   const cause = new Error('why');
@@ -25,8 +25,7 @@ test('has nothing that was not given', () => {
 });
 
 test('reads what an engine reports', () => {
-  assert.equal(parseError(null, 'p'), null);
-  const error = parseError('{"code":"ERR_CLOSE_TIMEOUT","message":"m","details":{"unconfirmed":2}}', 'p');
+  const error = errorOf({ code: 'ERR_CLOSE_TIMEOUT', message: 'm', details: { unconfirmed: 2 } }, 'p');
   assert.ok(error instanceof LinkupError);
   assert.deepEqual({ ...error }, { code: 'ERR_CLOSE_TIMEOUT', peerId: 'p', details: { unconfirmed: 2 } });
 });

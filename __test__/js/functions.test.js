@@ -13,7 +13,7 @@ test('iceServers are fetched before the peer starts; calls wait', async () => {
   assert.equal(called('createPeer').length, 1);
   const [connection, found] = await Promise.all([a.connect('b'), a.find('b'), a.send('b', 1)]);
   assert.deepEqual([connection.id, found], ['b', true]);
-  const options = JSON.parse(called('createPeer')[1][1][1]);
+  const options = JSON.parse(JSON.stringify(called('createPeer')[1][1][1]));
   assert.deepEqual(options.iceServers, [{ urls: ['stun:x'] }]);
   const closing = createPeer('c', { iceServers: async () => [] }).close();
   await Promise.all([a.close(), b.close(), closing]);

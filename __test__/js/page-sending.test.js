@@ -194,13 +194,13 @@ test('tokens: one PING for all of a turn, and each hears of its own message', as
   await settle(1);
   assert.deepEqual(heard(), [['ping', 0]]);
   say(frames.ack(2, 0));
-  assert.deepEqual(end.of(EVENTS.SETTLED), [['true', null, 11]]);
+  assert.deepEqual(end.of(EVENTS.SETTLED), [[true, null, 11]]);
   say(frames.ack(3, 0));
-  assert.deepEqual(end.of(EVENTS.SETTLED).slice(1), [['true', null, 12]]);
+  assert.deepEqual(end.of(EVENTS.SETTLED).slice(1), [[true, null, 12]]);
   say(frames.ack(5, 0));
   assert.equal(end.of(EVENTS.SETTLED).length, 2);
   say(frames.ack(6, 0));
-  assert.deepEqual(end.of(EVENTS.SETTLED).slice(2), [['true', null, 14]]);
+  assert.deepEqual(end.of(EVENTS.SETTLED).slice(2), [[true, null, 14]]);
   end.send('5', 15);
   await settle(1);
   assert.deepEqual(heard(), ['5', ['ping', 0]]);
@@ -215,9 +215,9 @@ test('tokens of what was not confirmed hear how it ended, each once', () => {
   end.send('5', 5);
   say(frames.ack(1, 0));
   end.tell('lost', { code: 'ERR_CONNECTION_LOST', message: 'gone' });
-  const lost = JSON.stringify({ code: 'ERR_CONNECTION_LOST', message: 'gone' });
+  const lost = { code: 'ERR_CONNECTION_LOST', message: 'gone' };
   assert.deepEqual(end.of(EVENTS.SETTLED), [
-    ['true', null, 1],
+    [true, null, 1],
     [null, lost, 2],
     [null, lost, 3],
     [null, lost, 5],

@@ -114,8 +114,8 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
       asleep = events.length === 0;
       return events;
     },
-    createPeer(_mailbox, text) {
-      const options = JSON.parse(text);
+    createPeer(_mailbox, given) {
+      const options = JSON.parse(JSON.stringify(given));
       const peer = { handle: ++lastHandle, id: options.id, options };
       peers.set(peer.handle, peer);
       if (auto) put(KIND.REGISTERED, peer.handle);
@@ -208,6 +208,7 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
       return true;
     },
     maxMessage: () => 256 * 1024,
+    parse: JSON.parse,
     pause: (next) => () => queueMicrotask(() => process.nextTick(next)),
     turn: setImmediate,
     stream,
@@ -221,7 +222,7 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
     const real = engine[name];
     engine[name] = (...args) => {
       const result = real(...args);
-      if (!['pause', 'turn', 'drain', 'buffered', 'maxMessage', 'stream'].includes(name))
+      if (!['pause', 'parse', 'turn', 'drain', 'buffered', 'maxMessage', 'stream'].includes(name))
         calls.push([name, args, result]);
       return result;
     };

@@ -3,7 +3,7 @@
 // remote says is read in signaling.js. The same rules in Rust: crates/core/src/attempt.rs.
 
 const EVENTS = require('../events');
-const { Books } = require('./books');
+const { Books, Link } = require('./books');
 const { randomHex } = require('./random');
 const { failure } = require('./signal');
 const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, WAITING } = require('./states');
@@ -17,29 +17,35 @@ const ASK_AGAIN_AFTER = 100;
 const REPEAT_AFTER = 2000;
 
 class Attempts extends Books {
-  connect(handle, remote) {
-    const link = this.current(remote);
-    if (link) return this.#join(link, handle);
-    const { connections } = this.options.limits;
-    if (this.closing) return this.putClosed(handle, failure('ERR_PEER_CLOSED', 'the peer is closed'));
-    if (this.links.size >= connections && !this.#evictCaller()) {
-      const message = `this peer has ${connections} connections, its limit: close some, or raise the limit`;
-      return this.putClosed(handle, failure('ERR_DENIED', message));
+  /** The link of a call, which the application will hear of. */
+  connect(remote) {
+    const known = this.current(remote);
+    if (known) {
+      // The remote was faster. Where its connection is open, the event that says so is on its way.
+      if (known.isAttempt) {
+        // Its attempt becomes ours. Calling is accepting.
+        known.wanted = true;
+        known.stop('end');
+        this.limit(known);
+        this.accept(known);
+      }
+      return known;
     }
-    this.begin(this.insert(handle, remote, true));
-  }
-
-  /** The remote was faster. Where its connection is open, the event that says so is on its way. */
-  #join(link, handle) {
-    if (!link.isAttempt) return;
-    // Its attempt becomes ours, under our name. Calling is accepting.
-    this.page.ends.set(handle, link);
-    this.page.ends.delete(link.handle);
-    link.handle = handle;
-    link.wanted = true;
-    link.stop('end');
-    this.limit(link);
-    this.accept(link);
+    const { connections } = this.options.limits;
+    let error;
+    if (this.closing) error = failure('ERR_PEER_CLOSED', 'the peer is closed');
+    else if (this.links.size >= connections && !this.#evictCaller()) {
+      const message = `this peer has ${connections} connections, its limit: close some, or raise the limit`;
+      error = failure('ERR_DENIED', message);
+    }
+    if (error) {
+      const link = new Link(this, remote, true);
+      this.put(EVENTS.CLOSED, link, error);
+      return link;
+    }
+    const link = this.insert(remote, true);
+    this.begin(link);
+    return link;
   }
 
   /** Makes room for a call of our own: strangers' attempts must not keep us from calling. */
@@ -141,7 +147,7 @@ class Attempts extends Books {
   /** The transport has a description of ours. */
   described(link, sdp) {
     if (!this.options.transforms) return this.describe(link, sdp);
-    this.put(EVENTS.TRANSFORM, this.handle, link.transport, sdp);
+    this.put(EVENTS.TRANSFORM, this, link.transport, sdp);
   }
 
   /** Our description is ready to leave, and with it the candidates that were faster. */

@@ -5,16 +5,11 @@
 const EVENTS = require('../events');
 const { WINDOW } = require('./receiver');
 const { writeSignal } = require('./signal');
-const { CLOSING, OPEN, UNKNOWN, WAITING } = require('./states');
+const { CLOSING, ENDED, OPEN, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
 
 // Timers of browsers end here; a longer one would be due at once.
 const LONGEST = 2 ** 31 - 1;
-
-let lastHandle = 0;
-
-/** A name for a peer, a connection or a transport: unique in this page. */
-const nextHandle = () => ++lastHandle;
 
 /** One relation to one remote peer, from the first thought of calling it to the last byte. */
 class Link {
@@ -31,9 +26,8 @@ class Link {
   #timers = {};
 
   /** `wanted`: somebody here asked for it, so that its failure is reported and it does not count as incoming. */
-  constructor(peer, handle, remote, wanted) {
+  constructor(peer, remote, wanted) {
     this.peer = peer;
-    this.handle = handle;
     this.remote = remote;
     this.wanted = wanted;
     this.reset();
@@ -99,27 +93,21 @@ class Link {
 }
 
 class Books {
-  handle = nextHandle();
   /** Oldest first. */
   links = new Set();
   broker;
 
   /**
    * @param {object} options as js/options.js makes them
-   * @param {object} page what all peers share: `put(kind, handle, a, b)` for events, `ends`, the link of each handle
+   * @param {(kind: number, handle: object, a?: any, b?: any) => void} put takes an event for the application
    */
-  constructor(options, page) {
+  constructor(options, put) {
     this.options = options;
-    this.page = page;
-    this.put = page.put;
-  }
-
-  putClosed(handle, error) {
-    this.put(EVENTS.CLOSED, handle, error && JSON.stringify(error));
+    this.put = put;
   }
 
   putError(error, remote) {
-    this.put(EVENTS.ERROR, this.handle, JSON.stringify(error), remote);
+    this.put(EVENTS.ERROR, this, error, remote);
   }
 
   /** The link with `remote` that a new call concerns. */
@@ -137,17 +125,16 @@ class Books {
     for (const link of this.links) if (matches(link)) return link;
   }
 
-  insert(handle, remote, wanted) {
-    const link = new Link(this, handle, remote, wanted);
+  insert(remote, wanted) {
+    const link = new Link(this, remote, wanted);
     this.links.add(link);
-    this.page.ends.set(handle, link);
     return link;
   }
 
   /** Takes a link out of all books; false where it was not there. */
   remove(link) {
     if (!this.links.delete(link)) return false;
-    this.page.ends.delete(link.handle);
+    link.state = ENDED;
     this.broker.forget(link.question);
     link.stop();
     return true;
@@ -175,4 +162,4 @@ class Books {
   }
 }
 
-module.exports = { Books, nextHandle };
+module.exports = { Books, Link };

@@ -14,6 +14,13 @@ const WORDS = 300;
 /** What a transport gets on top of `timeouts.close` before it counts as stuck. */
 const CLOSE_GRACE = 1000;
 
+const peers = new Set();
+
+// A browser that closes a tab says nothing to the other side, which would have to find out by the silence.
+function leave({ persisted }) {
+  if (!persisted) for (const peer of peers) peer.leave();
+}
+
 class PagePeer extends Signaling {
   closing = false;
   #closed = false;
@@ -22,8 +29,11 @@ class PagePeer extends Signaling {
   // The application's questions: `{token, id}`.
   #finds = new Set();
 
-  constructor(options, page) {
-    super(options, page);
+  constructor(options, put) {
+    super(options, put);
+    peers.add(this);
+    // The same listener again is none more.
+    globalThis.addEventListener?.('pagehide', leave);
     this.broker = new Broker(options, takeSecret(options.id), this);
   }
 
@@ -70,7 +80,7 @@ class PagePeer extends Signaling {
     this.#finds.delete(find);
     clearTimeout(find.timer);
     this.broker.forget(find.asked);
-    this.put(EVENTS.SETTLED, find.token, JSON.stringify(value), error && JSON.stringify(error));
+    this.put(EVENTS.SETTLED, find.token, value, error);
   }
 
   closePeer() {
@@ -97,13 +107,13 @@ class PagePeer extends Signaling {
 
   registered() {
     this.#toldError = false;
-    this.put(EVENTS.REGISTERED, this.handle);
+    this.put(EVENTS.REGISTERED, this);
     for (const find of this.#finds) this.#askFind(find);
     for (const link of this.links) this.resume(link);
   }
 
   offline(reason, retryIn) {
-    this.put(EVENTS.OFFLINE, this.handle, reason, retryIn);
+    this.put(EVENTS.OFFLINE, this, reason, retryIn);
   }
 
   lost() {
@@ -131,14 +141,13 @@ class PagePeer extends Signaling {
 
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
-    const { handle, remote, metadata, kind } = link;
+    const { remote, metadata, kind } = link;
     const caller = link.state === CONNECTING;
     link.reset();
     Object.assign(link, { kind, state: OPEN });
     link.stop();
     const incoming = !link.wanted;
-    const about = { peer: this.handle, remote, incoming, metadata, linkup: kind === LINKUP, caller };
-    this.put(EVENTS.OPEN, handle, JSON.stringify(about));
+    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller });
   }
 
   /** The remote closed it in order. */
@@ -215,13 +224,13 @@ class PagePeer extends Signaling {
    * understand it, and the application hears the error where it knows of the link.
    */
   end(link, error = null, code = undefined, reason = undefined) {
-    const { state, transport } = link;
+    const { state, transport, isKnown } = link;
     link.transport = undefined;
     if (!this.remove(link)) return;
     if (code) this.sendBye(link, code, reason);
     // A bye takes longer than the end of a transport that was open: where it says more, it shall be there first.
     transport?.abort(code && error && state >= OPEN, error);
-    if (link.isKnown) this.putClosed(link.handle, error);
+    if (isKnown) this.put(EVENTS.CLOSED, link, error);
     if (this.closing) {
       if (state === CLOSING) this.#closeError ??= error;
       return this.#finishIfDone();
@@ -236,8 +245,8 @@ class PagePeer extends Signaling {
     this.#closed = true;
     this.broker.stop(() => {
       dropSecret(this.options.id, this.broker.secret);
-      this.page.peers.delete(this.handle);
-      this.put(EVENTS.PEER_CLOSED, this.handle, this.#closeError && JSON.stringify(this.#closeError));
+      peers.delete(this);
+      this.put(EVENTS.PEER_CLOSED, this, this.#closeError);
     });
   }
 }

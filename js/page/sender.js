@@ -182,14 +182,14 @@ class Sender {
       this.#waiting.take();
       const token = this.#waiting.take();
       this.#tokens.delete(token);
-      this.put(EVENTS.SETTLED, 'true', null, token);
+      this.put(EVENTS.SETTLED, true, null, token);
     }
   }
 
   /** Nothing goes any more: who waits for an ACK hears why there is none. */
   drop(error) {
-    const text = JSON.stringify(error ?? failure('ERR_CONNECTION_CLOSED', 'the connection is closed'));
-    for (const token of this.#tokens) this.put(EVENTS.SETTLED, null, text, token);
+    const why = error ?? failure('ERR_CONNECTION_CLOSED', 'the connection is closed');
+    for (const token of this.#tokens) this.put(EVENTS.SETTLED, null, why, token);
   }
 
   get #refuses() {

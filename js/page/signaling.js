@@ -4,7 +4,6 @@
 
 const { Attempts } = require('./attempt');
 const EVENTS = require('../events');
-const { nextHandle } = require('./books');
 const { failure, readSignal } = require('./signal');
 const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, PLAIN } = require('./states');
 
@@ -78,10 +77,10 @@ class Signaling extends Attempts {
     if (this.links.size >= this.options.limits.connections || callers >= MAX_INCOMING) {
       return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
     }
-    const link = this.insert(nextHandle(), remote, false);
+    const link = this.insert(remote, false);
     this.#note(link, offer);
     if (!this.options.asks) return this.accept(link);
-    this.put(EVENTS.REQUEST, link.handle, JSON.stringify({ peer: this.handle, from: remote, metadata }));
+    this.put(EVENTS.REQUEST, link, { peer: this, from: remote, metadata });
   }
 
   #note(link, { session, kind, metadata, receive, offer }) {

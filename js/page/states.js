@@ -11,6 +11,7 @@ const OPEN = 5;
 const CLOSING = 6;
 /** Closed by the remote; what it sent before is still on its way to us. */
 const LEAVING = 7;
+const ENDED = 8;
 
 // What the remote is, as far as its signals have told. A plain simple-peer client never gets a bye.
 
@@ -18,4 +19,17 @@ const UNKNOWN = 0;
 const PLAIN = 1;
 const LINKUP = 2;
 
-module.exports = { WAITING, CALLING, CONNECTING, ASKING, ANSWERING, OPEN, CLOSING, LEAVING, UNKNOWN, PLAIN, LINKUP };
+module.exports = {
+  WAITING,
+  CALLING,
+  CONNECTING,
+  ASKING,
+  ANSWERING,
+  OPEN,
+  CLOSING,
+  LEAVING,
+  ENDED,
+  UNKNOWN,
+  PLAIN,
+  LINKUP,
+};

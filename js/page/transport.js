@@ -90,7 +90,8 @@ class Transport extends Channel {
       return type && { type, address, port, protocol };
     });
     const relayed = [localCandidate, remoteCandidate].some((candidate) => candidate?.type === 'relay');
-    return {
+    // Without what is undefined.
+    const numbers = JSON.stringify({
       path: pair && (relayed ? 'turn' : 'direct'),
       roundTripTime: pair?.currentRoundTripTime,
       bytesSent,
@@ -99,7 +100,8 @@ class Transport extends Channel {
       messagesReceived,
       localCandidate,
       remoteCandidate,
-    };
+    });
+    return JSON.parse(numbers);
   }
 
   /** Vanishes; nothing follows. `linger`: not before a bye is there. `error`: for who waits for an ACK. */
@@ -127,7 +129,7 @@ class Transport extends Channel {
   }
 
   /** An event for the application, of this connection where no other handle is given. */
-  put(kind, a, b, handle = this.link.handle) {
+  put(kind, a, b, handle = this.link) {
     this.peer?.put(kind, handle, a, b);
   }
 
@@ -136,8 +138,7 @@ class Transport extends Channel {
   }
 
   #make(options) {
-    const { iceServers, iceTransportPolicy, own } = options;
-    const RTCPeerConnection = own?.RTCPeerConnection ?? globalThis.RTCPeerConnection;
+    const { iceServers, iceTransportPolicy, RTCPeerConnection = globalThis.RTCPeerConnection } = options;
     if (RTCPeerConnection === undefined) throw new Error('there is no RTCPeerConnection here');
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
     this.#pc = pc;
