@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::socket::{self, Poke, Socket};
 /// The facade waits for name servers inside its driver loop: a dead one must not stall the other addresses for long.
 const RESOLVE: Duration = Duration::from_secs(2);
 
+/// From the relay into the core, from the core to the relay's queue, from there to the socket.
+const ROUNDS: u32 = 3;
+
 /// How long [`Pulse::settled`] waits for a driver that may be gone.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -32,6 +35,10 @@ pub(crate) struct Pulse {
     /// data path the same would cost CPU for nothing.
     connecting: AtomicBool,
     activity: AtomicBool,
+    /// Packets may go through a TURN server. The driver handles what comes from one at the end of a round, and what goes to
+    /// one in the next round, but sleeps in between: [`ROUNDS`] more of them after each time that it wakes.
+    relaying: AtomicBool,
+    rounds: AtomicU32,
     nudge: Notify,
     turns: AtomicU64,
     turned: Notify,
@@ -48,6 +55,22 @@ impl Pulse {
     /// The data channel is open.
     pub(crate) fn connected(&self) {
         self.connecting.store(false, Ordering::Release);
+    }
+
+    /// Whether packets may go through a TURN server.
+    pub(crate) fn relays(&self, relays: bool) {
+        self.relaying.store(relays, Ordering::Release);
+    }
+
+    /// Whether the driver has another round to go before it may sleep.
+    fn has_round(&self) -> bool {
+        if !self.relaying.load(Ordering::Acquire) {
+            return false;
+        }
+        let left = self.rounds.load(Ordering::Relaxed);
+        // Only the driver counts.
+        self.rounds.store(if left == 0 { ROUNDS } else { left - 1 }, Ordering::Relaxed);
+        left > 0
     }
 
     /// Makes the driver believe that a packet came, which is the only thing that makes it look for messages that it
@@ -141,7 +164,7 @@ impl Runtime for ConnectionRuntime {
         }
         self.pulse.turns.fetch_add(1, Ordering::AcqRel);
         self.pulse.turned.notify_waiters();
-        if self.pulse.activity.swap(false, Ordering::AcqRel) {
+        if self.pulse.activity.swap(false, Ordering::AcqRel) || self.pulse.has_round() {
             return Box::pin(std::future::ready(()));
         }
         let pulse = Arc::clone(&self.pulse);

@@ -106,7 +106,7 @@ pub(super) async fn build(runtime: &tokio::runtime::Handle, options: &Options, s
         RTCConfigurationBuilder::new().with_ice_servers(servers).with_ice_transport_policy(policy).build();
     let pc = PeerConnectionBuilder::new()
         .with_configuration(configuration)
-        .with_setting_engine(settings(options.timeouts.idle))
+        .with_setting_engine(settings(options.timeouts.idle, options.relay_only))
         .with_runtime(connection_runtime)
         .with_handler(Arc::new(Handler(sender)))
         .with_udp_addrs(vec![LocalAddresses])
@@ -114,10 +114,11 @@ pub(super) async fn build(runtime: &tokio::runtime::Handle, options: &Options, s
         .build()
         .await
         .map_err(internal)?;
+    pulse.relays(has_servers);
     Ok(Built { pc: Arc::new(pc), signals, pulse, has_servers })
 }
 
-fn settings(idle: Duration) -> SettingEngine {
+fn settings(idle: Duration, relay_only: bool) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
     SettingEngineBuilder::new()
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
@@ -125,7 +126,7 @@ fn settings(idle: Duration) -> SettingEngine {
         .with_host_acceptance_min_wait(at_once)
         .with_prflx_acceptance_min_wait(at_once)
         .with_srflx_acceptance_min_wait(at_once)
-        .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
+        .with_relay_acceptance_min_wait(if relay_only { at_once } else { Some(RELAY_WAIT) })
         // Silence is noticed after the sum of the first two, and a little.
         .with_ice_timeouts(Some(idle.mul_f32(0.4)), Some(idle.mul_f32(0.5)), Some(KEEPALIVE.min(idle / 5)))
         .with_include_loopback_candidate(true)

@@ -206,7 +206,9 @@ impl Negotiation<'_> {
                     self.limit_messages().await;
                     if self.built.has_servers {
                         let path = &stats::measure(&*self.built.pc).await["path"];
-                        self.wire.relayed.store(path == "turn", Ordering::Relaxed);
+                        let relayed = path == "turn";
+                        self.wire.relayed.store(relayed, Ordering::Relaxed);
+                        self.built.pulse.relays(relayed);
                     }
                     let _ = self.wire.pc.set(Arc::clone(&self.built.pc));
                     self.reports.send(TransportInput::Open);
