@@ -27,7 +27,7 @@ export declare function closePeer(peer: number): boolean
 /** Connects; what comes of it is an event of the connection whose handle is returned. 0 where the Peer is closed. */
 export declare function connect(peer: number, remote: string): number
 
-/** Starts a broker; SETTLED with JSON `{handle, addresses}` follows. */
+/** Starts a broker; SETTLED with JSON `{handle, addresses, turnAddresses}` follows. */
 export declare function createBroker(mailbox: number, token: number, options: string): void
 
 /** Starts a Peer. */

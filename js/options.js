@@ -33,13 +33,13 @@ const NAMES = [
 /** Throws a TypeError where `id` is not an id; `name` is the argument that it was given as. */
 function checkId(id, name) {
   checkName(id, name);
-  check(id !== '', name, 'must not be empty');
+  check(id, name, 'must not be empty');
 }
 
 /** Throws a TypeError where `text` is not a string as short as a name has to be; `name` is the argument's. */
 function checkName(text, name) {
   checkText(text, name);
-  check(utf8Length(text) <= MAX_NAME_BYTES, name, `has more than ${MAX_NAME_BYTES} bytes of UTF-8`);
+  check(utf8Length(text) <= MAX_NAME_BYTES, name, `has more than ${MAX_NAME_BYTES} bytes`);
 }
 
 /**
@@ -53,15 +53,14 @@ function readOptions(id, options = {}, host) {
   const { ownOptions = [] } = host;
   checkNames(options, [...NAMES, ...ownOptions]);
   if (options.identity !== undefined) {
-    throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes in a later version of linkup');
+    throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes later');
   }
-  const { accept, token } = options;
+  const { accept, token, iceServers } = options;
   checkType(accept, 'function', 'options.accept');
-  if (token !== undefined) checkText(token, 'options.token');
+  checkType(token, 'string', 'options.token');
   const { sdpTransform, config, ...simplePeer } = readSimplePeer(options.simplePeer, host.warn);
   const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;
   check(['all', 'relay'].includes(iceTransportPolicy), 'options.iceTransportPolicy', "must be 'all' or 'relay'");
-  const { iceServers } = options;
   const fetched = typeof iceServers === 'function';
   return {
     accept,
@@ -84,36 +83,34 @@ function readOptions(id, options = {}, host) {
   };
 }
 
-function readIceServers(given, fromConfig = []) {
-  if (given === undefined) return iceServersOf(fromConfig, 'options.simplePeer.config.iceServers');
-  return iceServersOf(given, 'options.iceServers');
+/** Undefined where the application names none: then the broker's are used. */
+function readIceServers(given, fromConfig) {
+  if (given !== undefined) return iceServersOf(given, 'options.iceServers');
+  if (fromConfig !== undefined) return iceServersOf(fromConfig, 'options.simplePeer.config.iceServers');
 }
 
 /** `{brokers, embedded}`: given, or what is usual where this runs. */
-function readBrokers({ brokerUrl, browserUrl }, host) {
-  if (brokerUrl !== undefined && browserUrl !== undefined && String(brokerUrl) !== String(browserUrl)) {
-    throw new TypeError('options.browserUrl: is the same option as brokerUrl, and they differ; give one of them');
-  }
-  if (brokerUrl !== undefined) return { brokers: checkUrls(brokerUrl, 'options.brokerUrl'), embedded: false };
-  if (browserUrl !== undefined) return { brokers: checkUrls(browserUrl, 'options.browserUrl'), embedded: false };
-  const { url, embedded, name: source } = host.defaultBroker();
-  return { brokers: checkUrls(url, source), embedded };
+function readBrokers({ brokerUrl, browserUrl = brokerUrl }, host) {
+  const same = brokerUrl === undefined || String(brokerUrl) === String(browserUrl);
+  check(same, 'options.browserUrl', 'differs from brokerUrl, the same option');
+  const given = {
+    url: browserUrl,
+    embedded: false,
+    name: `options.${brokerUrl === undefined ? 'browserUrl' : 'brokerUrl'}`,
+  };
+  const { url, embedded, name } = browserUrl === undefined ? host.defaultBroker() : given;
+  const brokers = [url].flat();
+  check(brokers.length > 0 && brokers.every(isBrokerUrl), name, 'must be one or more ws: or wss: URLs');
+  return { brokers, embedded };
 }
 
-function checkUrls(given, name) {
-  const urls = [given].flat();
-  check(urls.length > 0, name, 'must have at least one URL');
-  for (const url of urls) {
-    checkText(url, name);
-    let protocol;
-    try {
-      protocol = new URL(url).protocol;
-    } catch {
-      throw new TypeError(`${name}: '${url}' is not a URL, write it like ws://localhost:5000`);
-    }
-    check(/^wss?:$/.test(protocol), name, `'${url}' must start with ws:// or wss://`);
+function isBrokerUrl(url) {
+  try {
+    checkText(url);
+    return /^wss?:$/.test(new URL(url).protocol);
+  } catch {
+    return false;
   }
-  return urls;
 }
 
 /** A copy of what is small and JSON; throws a TypeError where it is not. */
@@ -130,7 +127,7 @@ function readMetadata(metadata, name) {
     throw new TypeError(`${name}: cannot be written as JSON: ${cause.message}`, { cause });
   }
   check(text !== undefined, name, 'cannot be written as JSON');
-  check(utf8Length(text) <= MAX_METADATA_BYTES, name, `has more than ${MAX_METADATA_BYTES} bytes as JSON`);
+  check(utf8Length(text) <= MAX_METADATA_BYTES, name, `has more than ${MAX_METADATA_BYTES} bytes`);
   return JSON.parse(text);
 }
 

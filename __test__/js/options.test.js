@@ -27,7 +27,6 @@ test('the defaults', () => {
     transforms: false,
     trickle: true,
     iceCompleteTimeout: 5000,
-    iceServers: [],
     iceTransportPolicy: 'all',
     timeouts: { connect: 15000, idle: 10000, close: 5000, broker: 10000 },
     limits: { messageBytes: 67108864, bufferedBytes: 67108864, highWaterMark: 1048576, connections: 10000 },

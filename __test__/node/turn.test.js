@@ -96,3 +96,29 @@ test('linkup broker: --turn-port, --no-turn, wrong values', async () => {
     assert.equal(code, 2, `${wrong}: ${output}`);
   }
 });
+
+test('peers that name no ICE servers use those of their broker, and know when they are relayed', async () => {
+  const turn = { port: 0, allow: ['127.0.0.0/8'] };
+  const broker = await linkup.createBroker({ port: 0, host: '127.0.0.1', turn }).ready;
+  const peerOf = (id, options) => linkup.createPeer(id, { brokerUrl: broker.url, ...options });
+  // Right away: what is asked for before the registration waits for the servers, too.
+  const [a, b] = ['a', 'b'].map((id) => peerOf(id, { iceTransportPolicy: 'relay' }));
+  await within(new Promise((resolve) => b.once('register', resolve)), 10_000, 'registration');
+  const incoming = new Promise((resolve) => b.once('connection', resolve));
+  const connection = await within(a.connect('b'), 20_000, 'the relayed connection');
+  const other = await incoming;
+  assert.deepEqual([connection.path, other.path], ['turn', 'turn']);
+  const messages = [];
+  other.on('message', (message) => messages.push(message.length));
+  for (const size of [10, 100_000, 1_000_000]) {
+    await within(connection.send(Buffer.alloc(size), { ack: true }), 10_000, `${size} bytes by the relay`);
+  }
+  assert.deepEqual(messages, [10, 100_000, 1_000_000]);
+  // Who names none at all has none.
+  const alone = peerOf('alone', { iceTransportPolicy: 'relay', iceServers: [], timeouts: { connect: 3000 } });
+  await assert.rejects(alone.connect('b'), ({ code }) => ['ERR_ICE_FAILED', 'ERR_CONNECT_TIMEOUT'].includes(code));
+  const open = peerOf('open');
+  assert.equal((await open.connect('b')).path, 'turn', 'the other side allows nothing else');
+  await Promise.all([a, b, alone, open].map((peer) => peer.close()));
+  await broker.close();
+});
