@@ -122,7 +122,7 @@ export interface PeerOptions {
   browserUrl?: string | string[];
   /** Options that simple-peer has. */
   simplePeer?: SimplePeerOptions;
-  /** STUN and TURN servers: a list, or a function that fetches it before the peer starts. Default: none. */
+  /** STUN and TURN servers: a list, or a function that fetches it before the peer starts. Default: those of the broker. */
   iceServers?: IceServer[] | (() => IceServer[] | Promise<IceServer[]>);
   /** 'relay': only through TURN servers, so that the remote does not learn this side's address. Default: 'all'. */
   iceTransportPolicy?: 'all' | 'relay';
