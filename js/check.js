@@ -9,34 +9,31 @@ function check(holds, name, rule) {
   if (!holds) throw new TypeError(`${name}: ${rule}`);
 }
 
-/** Throws unless `value` is a string that UTF-8 can write: a lone surrogate would arrive as something else. */
-function checkText(value, name) {
-  check(typeof value === 'string', name, 'must be a string');
-  check(!/\p{Surrogate}/u.test(value), name, 'must be well-formed: it has half of a surrogate pair');
-}
-
 function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Throws where `value` is there and not of that type, of which 'object' is a plain one. */
+/** Throws unless `value` is a string that UTF-8 can write: half of a surrogate pair would arrive as something else. */
+function checkText(value, name) {
+  check(typeof value === 'string' && !/\p{Surrogate}/u.test(value), name, 'must be a well-formed string');
+}
+
+/** Throws where `value` is there and not of that type, of which 'object' is a plain one and 'string' well-formed. */
 function checkType(value, type, name) {
-  const holds = type === 'object' ? isObject(value) : typeof value === type;
-  check(value === undefined || holds, name, `must be ${type === 'object' ? 'an' : 'a'} ${type}`);
+  if (value === undefined) return;
+  if (type === 'string') checkText(value, name);
+  check(type === 'object' ? isObject(value) : typeof value === type, name, `must be of type ${type}`);
 }
 
 /** Throws unless `options` is an object with these names and no others. */
 function checkNames(options, names, prefix = 'options') {
-  check(isObject(options), prefix, 'must be an object');
+  check(isObject(options), prefix, 'must be of type object');
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;
     const start = name.slice(0, 4).toLowerCase();
     const meant = names.find((known) => known.toLowerCase().startsWith(start));
-    check(
-      false,
-      `${prefix}.${name}`,
-      `unknown option; ${meant ? `did you mean ${meant}?` : `there are ${names.join(', ')}`}`,
-    );
+    const hint = meant ? `did you mean ${meant}?` : `there are ${names.join(', ')}`;
+    check(false, `${prefix}.${name}`, `unknown option; ${hint}`);
   }
 }
 

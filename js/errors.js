@@ -34,13 +34,13 @@ function connectionClosed(peerId) {
 
 /** What `send()` rejects with where too much waits. */
 function bufferFull(limit, peerId) {
-  const message = `${limit} bytes (limits.bufferedBytes) wait to be sent already: wait for the promises of send()`;
+  const message = `more than ${limit} bytes (limits.bufferedBytes) would wait: await send()`;
   return new LinkupError('ERR_BUFFER_FULL', message, { peerId, details: { limit } });
 }
 
 /** What only linkup peers can do, over a channel that loses nothing. */
 function unsupported(what, peerId) {
-  const message = `no ${what} here: the other side is a plain simple-peer client, or the channel is not reliable`;
+  const message = `no ${what}: the remote is a plain simple-peer client, or the channel is not reliable`;
   return new LinkupError('ERR_UNSUPPORTED', message, { peerId });
 }
 

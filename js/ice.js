@@ -5,14 +5,14 @@ const { check, checkType } = require('./check');
 
 /** A checked copy of a list of ICE servers, `urls` always a list. `name` is the option, for the TypeError. */
 function iceServersOf(servers, name) {
-  check(Array.isArray(servers), name, 'must be a list of ICE servers');
+  check(Array.isArray(servers), name, 'must be a list');
   return servers.map((server, i) => {
     const urls = [server?.urls ?? server?.url].flat();
     const valid = urls.length > 0 && urls.every((url) => typeof url === 'string' && /^(stun|turn)s?:/.test(url));
-    check(valid, `${name}[${i}].urls`, 'must be one or more stun:, stuns:, turn: or turns: URLs');
+    check(valid, `${name}[${i}].urls`, 'must be one or more stun: or turn: URLs');
     const { username, credential } = server;
-    checkType(username, 'string', `${name}[${i}].username`);
-    checkType(credential, 'string', `${name}[${i}].credential`);
+    for (const [key, value] of Object.entries({ username, credential }))
+      checkType(value, 'string', `${name}[${i}].${key}`);
     return { urls, username, credential };
   });
 }

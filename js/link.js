@@ -187,7 +187,7 @@ class Link {
     } catch (cause) {
       if (cause instanceof LinkupError) return this.broke(cause);
       const about = { peerId: this.remote, cause };
-      return this.broke(new LinkupError('ERR_PROTOCOL', 'the remote sent a text that is not JSON', about));
+      return this.broke(new LinkupError('ERR_PROTOCOL', 'the remote sent what is not JSON', about));
     }
     return this.#message(message, text.length);
   }
@@ -295,7 +295,7 @@ class Link {
     const { engine, limits } = this.roster;
     if (outcome === -2) return bufferFull(limits.bufferedBytes, this.remote);
     if (outcome === -3) return tooLarge(sizeOf(data), engine.maxMessage(this.handle), this.remote);
-    return unsupported('binary messages and no acknowledgements', this.remote);
+    return unsupported('binary messages, no acknowledgements', this.remote);
   }
 
   #enqueue(data, how) {

@@ -103,7 +103,7 @@ class PeerCore {
   async transform(transport, sdp) {
     try {
       const changed = await this.settings.sdpTransform(sdp);
-      if (typeof changed !== 'string') throw new TypeError('it must return the SDP as a string');
+      if (typeof changed !== 'string') throw new TypeError('must return a string');
       this.hub.engine.transformed(this.handle, transport, changed);
     } catch (cause) {
       // Without an answer the attempt fails: sending what the application wanted changed could reveal an address.

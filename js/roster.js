@@ -11,7 +11,7 @@ const { checkId } = require('./options');
 /** The public `peer.connections`: a Map that only the roster changes. */
 class Connections extends Map {
   set() {
-    throw new TypeError('peer.connections is read-only');
+    throw new TypeError('connections is read-only');
   }
 
   delete() {
@@ -149,7 +149,7 @@ class Roster {
   #check(id) {
     checkId(id, 'peerId');
     if (id !== this.core.id) return;
-    throw new LinkupError('ERR_CONNECT_SELF', 'a peer cannot connect to itself', { peerId: id });
+    throw new LinkupError('ERR_CONNECT_SELF', 'cannot connect to itself', { peerId: id });
   }
 
   /** The link that messages to `id` go over; made where there is none. */

@@ -1,7 +1,7 @@
 'use strict';
 // `options.simplePeer`: the options of the library simple-peer that mean something here, and a warning about the rest.
 
-const { checkNumbers, checkText, checkType } = require('./check');
+const { checkNumbers, checkType } = require('./check');
 
 const TYPES = {
   trickle: 'boolean',
@@ -20,10 +20,9 @@ function readSimplePeer(given = {}, warn) {
   const prefix = 'options.simplePeer';
   checkType(given, 'object', prefix);
   const ignored = Object.keys(given).filter((name) => given[name] !== undefined && !Object.hasOwn(TYPES, name));
-  if (ignored.length > 0) warn(`${prefix}: ${ignored.join(', ')} mean nothing to linkup and are ignored`);
+  if (ignored.length > 0) warn(`${prefix}: ${ignored.join(', ')} are ignored`);
   for (const [name, type] of Object.entries(TYPES)) checkType(given[name], type, `${prefix}.${name}`);
   const { trickle = true, config = {}, channelName, channelConfig, sdpTransform, iceCompleteTimeout } = given;
-  if (channelName !== undefined) checkText(channelName, `${prefix}.channelName`);
   return {
     trickle,
     config,

@@ -220,7 +220,7 @@ test('an abort ends the waiting for an acknowledgement, not the message', async 
 
 test('what is not an option of send is a TypeError', async () => {
   const { a, ab } = await connected();
-  const wrong = { name: 'TypeError', message: /^options.ack: must be a boolean/ };
+  const wrong = { name: 'TypeError', message: /^options.ack: must be of type boolean/ };
   await assert.rejects(ab.send(1, { ack: 1 }), wrong);
   await assert.rejects(a.send('b', 1, { ack: 'yes' }), wrong);
   await assert.rejects(a.connect('b', { ack: true }), { name: 'TypeError', message: /^options.ack: unknown option/ });

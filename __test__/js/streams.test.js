@@ -45,9 +45,9 @@ test('a bad name or meta is a TypeError that names it', async () => {
   const cycle = {};
   cycle.cycle = cycle;
   for (const [args, message] of [
-    [[], /^name: must be a string/],
-    [[1], /^name: must be a string/],
-    [['\ud800'], /^name: must be well-formed/],
+    [[], /^name: must be a well-formed string/],
+    [[1], /^name: must be a well-formed string/],
+    [['\ud800'], /^name: must be a well-formed string/],
     [['é'.repeat(129)], /^name: has more than 256 bytes/],
     [['x', () => {}], /^meta: cannot be written as JSON/],
     [['x', cycle], /^meta: cannot be written as JSON/],

@@ -35,7 +35,7 @@ class Attempts extends Books {
     let error;
     if (this.closing) error = failure('ERR_PEER_CLOSED', 'the peer is closed');
     else if (this.links.size >= connections && !this.#evictCaller()) {
-      const message = `this peer has ${connections} connections, its limit: close some, or raise the limit`;
+      const message = `this peer has ${connections} connections (limits.connections)`;
       error = failure('ERR_DENIED', message);
     }
     if (error) {

@@ -4,6 +4,7 @@
 
 const { isObject } = require('../check');
 const { uuid } = require('./random');
+const { takeSecret } = require('./secrets');
 const { VERSION, codeOf, failure } = require('./signal');
 
 /** Silence after which the broker is asked whether it is there. */
@@ -28,244 +29,230 @@ const OPENING = 1;
 const REGISTERING = 2;
 const REGISTERED = 3;
 
-class Broker {
-  /** Whether there ever was a registration: then calls wait out an outage. */
-  ever = false;
-
-  #state = IDLE;
-  #socket;
-  #timer;
+/**
+ * The session of a peer with the broker.
+ *
+ * @param {object} options the peer's
+ * @param {object} peer hears: registered, lost, noBroker, signaled, offline, putError
+ */
+function session(options, peer) {
+  const { id, token, brokers, embedded, timeouts } = options;
+  let state = IDLE;
+  let socket;
+  let timer;
   // Who waits for the answer to a request: `(found, error)`.
-  #questions = new Map();
-  #index = 0;
-  #tried = 0;
-  #rounds = 0;
-  #since = 0;
-  #heard = 0;
-  #pinged = 0;
-  #returnUntil = 0;
-  #reason = '';
-  #toldOffline = false;
-  #toldNonsense = false;
-  #toldComplaint = false;
+  const questions = new Map();
+  let index = 0;
+  let tried = 0;
+  let rounds = 0;
+  let since = 0;
+  let heard = 0;
+  let pinged = 0;
+  let returnUntil = 0;
+  let why = '';
+  let toldOffline = false;
+  let toldNonsense = false;
+  let toldComplaint = false;
 
-  /**
-   * @param {object} options the peer's
-   * @param {string} secret proves that it is the same owner who comes back
-   * @param {object} peer hears: registered, lost, noBroker, signaled, offline, putError
-   */
-  constructor(options, secret, peer) {
-    this.options = options;
-    this.secret = secret;
-    this.peer = peer;
-    this.#open();
-  }
+  const broker = {
+    /** Proves that it is the same owner of the id who comes back. */
+    secret: takeSecret(id),
 
-  get registered() {
-    return this.#state === REGISTERED;
-  }
+    /** Whether there ever was a registration: then calls wait out an outage. */
+    ever: false,
 
-  /** Whether others may still be on their way back to a broker that we have just come back to. */
-  get othersMayReturn() {
-    return Date.now() < this.#returnUntil;
-  }
+    get registered() {
+      return state === REGISTERED;
+    },
 
-  /** Why a request has no answer. */
-  noAnswer() {
-    const why = this.registered ? this.#late() : `the broker cannot be reached: ${this.#reason}`;
-    return failure('ERR_BROKER_UNREACHABLE', why);
-  }
+    /** Whether others may still be on their way back to a broker that we have just come back to. */
+    get othersMayReturn() {
+      return Date.now() < returnUntil;
+    },
 
-  send(frame) {
-    this.#socket.send(JSON.stringify(frame));
+    /** Why a request has no answer. */
+    noAnswer() {
+      return failure('ERR_BROKER_UNREACHABLE', state === REGISTERED ? late() : `the broker cannot be reached: ${why}`);
+    },
+
+    send,
+    ask,
+
+    /** The answer to that request does not matter any more. */
+    forget(request) {
+      questions.delete(request);
+    },
+
+    /** Unregisters and closes the socket, for good; `done` is called when the broker has heard it, or takes too long. */
+    stop(done = () => {}) {
+      const finish = () => {
+        clearTimeout(timer);
+        drop();
+        done();
+      };
+      const registered = state === REGISTERED;
+      state = IDLE;
+      if (!registered) return finish();
+      ask({ type: 'unregister' });
+      // Whatever it says now, the answer is the last.
+      socket.onmessage = ({ data }) => parse(data)?.id !== undefined && finish();
+      socket.onclose = finish;
+      after(STOPPING, finish);
+    },
+  };
+
+  function send(frame) {
+    socket.send(JSON.stringify(frame));
   }
 
   /** Sends a request; returns its id. `answered(found, error)` is called unless the broker is lost before. */
-  ask(message, answered) {
-    const id = uuid();
-    this.#questions.set(id, answered);
-    this.send({ id, message });
-    return id;
+  function ask(message, answered) {
+    const request = uuid();
+    questions.set(request, answered);
+    send({ id: request, message });
+    return request;
   }
 
-  /** The answer to that request does not matter any more. */
-  forget(id) {
-    this.#questions.delete(id);
-  }
+  const late = () => `the broker did not answer within ${timeouts.broker} ms`;
 
-  /** Unregisters and closes the socket, for good; `done` is called when the broker has heard it, or takes too long. */
-  stop(done = () => {}) {
-    const socket = this.#socket;
-    clearTimeout(this.#timer);
-    if (!this.registered) {
-      this.#drop();
-      this.#state = IDLE;
-      return done();
-    }
-    this.ask({ type: 'unregister' });
-    this.#state = IDLE;
-    const finish = () => {
-      clearTimeout(this.#timer);
-      this.#drop();
-      done();
-    };
-    // Whatever it says now, the answer is the last.
-    socket.onmessage = ({ data }) => parse(data)?.id !== undefined && finish();
-    socket.onclose = finish;
-    this.#after(STOPPING, finish);
-  }
-
-  #late() {
-    return `the broker did not answer within ${this.options.timeouts.broker} ms`;
-  }
-
-  #drop() {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    this.#questions.clear();
+  function drop() {
+    questions.clear();
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
+    socket = undefined;
   }
 
-  #after(ms, next) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(next, ms);
+  function after(ms, next) {
+    clearTimeout(timer);
+    timer = setTimeout(next, ms);
   }
 
-  #open() {
-    const { brokers, embedded, timeouts } = this.options;
-    const url = brokers[this.#index];
-    const guess = embedded && this.#tried + 1 < brokers.length;
-    this.#state = OPENING;
-    this.#toldNonsense = this.#toldComplaint = false;
-    this.#limit(guess ? Math.min(GUESS, timeouts.broker) : timeouts.broker);
-    let socket;
+  function limit(ms) {
+    after(ms, () => failed(late()));
+  }
+
+  function open() {
+    const url = brokers[index];
+    const guess = embedded && tried + 1 < brokers.length;
+    state = OPENING;
+    toldNonsense = toldComplaint = false;
+    limit(guess ? Math.min(GUESS, timeouts.broker) : timeouts.broker);
     try {
       socket = new WebSocket(url);
     } catch (error) {
-      return this.#after(0, () => this.#failed(error.message));
+      return after(0, () => failed(error.message));
     }
-    this.#socket = socket;
-    socket.onopen = () => this.#register();
+    socket.onopen = register;
     socket.onmessage = ({ data }) => {
-      this.#heard = Date.now();
-      this.#text(data);
+      heard = Date.now();
+      text(data);
     };
     socket.onclose = ({ code, reason }) => {
-      this.#socket = undefined;
-      const why = reason || (this.#state === OPENING ? `nobody answers at ${url}` : `${url} has gone (${code})`);
-      if (this.registered) this.#lost(why);
-      else this.#failed(why);
+      const end = reason || (state === OPENING ? `nobody answers at ${url}` : `${url} has gone (${code})`);
+      if (state === REGISTERED) lost(end);
+      else failed(end);
     };
   }
 
-  #limit(ms) {
-    this.#after(ms, () => this.#failed(this.#late()));
+  function register() {
+    state = REGISTERING;
+    ask({ type: 'register', id, secret: broker.secret, token, version: VERSION }, registered);
+    limit(timeouts.broker);
   }
 
-  #register() {
-    const { id, token, timeouts } = this.options;
-    this.#state = REGISTERING;
-    const register = { type: 'register', id, secret: this.secret, token, version: VERSION };
-    this.ask(register, (found, error) => this.#registered(found, error));
-    this.#limit(timeouts.broker);
-  }
-
-  #text(data) {
+  function text(data) {
     const { id, message, error } = parse(data) ?? {};
     if (typeof id === 'string') {
-      const answered = this.#questions.get(id);
-      this.#questions.delete(id);
+      const answered = questions.get(id);
+      questions.delete(id);
       return answered?.((message ?? null) !== null, errorOf(error));
     }
-    if (id === null) return error && this.#complain(errorOf(error));
+    if (id === null) {
+      if (error && !toldComplaint) peer.putError(errorOf(error));
+      toldComplaint ||= Boolean(error);
+      return;
+    }
     if (id === undefined && isObject(message)) {
       const { type, from, signal } = message;
       // Others are from a newer broker, and harmless.
       if (type !== 'signal') return;
-      if (typeof from === 'string' && typeof signal === 'string') return this.peer.signaled(from, signal);
+      if (typeof from === 'string' && typeof signal === 'string') return peer.signaled(from, signal);
     }
-    if (!this.#toldNonsense) {
-      this.#toldNonsense = true;
-      this.peer.putError(failure('ERR_PROTOCOL', 'the broker sent neither an answer nor a notification'));
-    }
+    if (toldNonsense) return;
+    toldNonsense = true;
+    peer.putError(failure('ERR_PROTOCOL', 'the broker sent nonsense'));
   }
 
-  #complain(error) {
-    if (!this.#toldComplaint) this.peer.putError(error);
-    this.#toldComplaint = true;
-  }
-
-  #registered(found, error) {
+  function registered(found, error) {
     if (error || !found) {
-      this.#drop();
+      drop();
       const refusal = error ?? failure('ERR_PROTOCOL', 'the broker registered nobody');
       // Where an id is taken at one broker, a second owner at the next one would help nobody.
-      if (refusal.code !== 'ERR_ID_TAKEN') this.#next();
-      this.#pauseAfterRound(refusal.message);
-      return this.peer.noBroker(refusal);
+      if (refusal.code !== 'ERR_ID_TAKEN') next();
+      pauseAfterRound(refusal.message);
+      return peer.noBroker(refusal);
     }
-    this.#state = REGISTERED;
-    this.#since = Date.now();
-    this.#pinged = 0;
-    this.#returnUntil = this.ever ? this.#since + RETURN_WINDOW : 0;
-    this.ever = true;
-    this.#tried = 0;
-    this.#toldOffline = false;
-    this.#after(PING_AFTER, () => this.#check());
-    this.peer.registered();
+    state = REGISTERED;
+    since = Date.now();
+    returnUntil = broker.ever ? since + RETURN_WINDOW : 0;
+    broker.ever = true;
+    pinged = tried = 0;
+    toldOffline = false;
+    after(PING_AFTER, check);
+    peer.registered();
   }
 
-  #next() {
-    this.#index = (this.#index + 1) % this.options.brokers.length;
+  function next() {
+    index = (index + 1) % brokers.length;
   }
 
   /** A broker could not be reached or did not answer: the next one, at once; after the last one, a pause. */
-  #failed(reason) {
-    this.#drop();
-    this.#next();
-    this.#tried += 1;
-    if (this.#tried < this.options.brokers.length) return this.#open();
-    this.#pauseAfterRound(reason);
-    if (!this.ever) this.peer.noBroker(this.noAnswer());
+  function failed(reason) {
+    drop();
+    next();
+    tried += 1;
+    if (tried < brokers.length) return open();
+    pauseAfterRound(reason);
+    if (!broker.ever) peer.noBroker(broker.noAnswer());
   }
 
-  #lost(reason) {
-    this.#drop();
-    this.#next();
-    if (Date.now() - this.#since < STABLE_AFTER) this.#pauseAfterRound(reason);
+  function lost(reason) {
+    drop();
+    next();
+    if (Date.now() - since < STABLE_AFTER) pauseAfterRound(reason);
     else {
-      this.#rounds = 0;
-      this.#pause(reason, SPREAD * Math.random());
+      rounds = 0;
+      pause(reason, SPREAD * Math.random());
     }
-    this.peer.lost();
+    peer.lost();
   }
 
-  #pauseAfterRound(reason) {
-    const pause = Math.min(MAX_PAUSE, FIRST_PAUSE * 2 ** this.#rounds);
-    this.#rounds += 1;
-    this.#pause(reason, pause * (0.5 + Math.random() / 2));
+  function pauseAfterRound(reason) {
+    pause(reason, Math.min(MAX_PAUSE, FIRST_PAUSE * 2 ** rounds++) * (0.5 + Math.random() / 2));
   }
 
-  #pause(reason, ms) {
-    this.#state = IDLE;
-    this.#tried = 0;
-    this.#reason = reason;
-    this.#after(ms, () => this.#open());
-    if (!this.#toldOffline) this.peer.offline(reason, Math.round(ms));
-    this.#toldOffline = true;
+  function pause(reason, ms) {
+    state = IDLE;
+    tried = 0;
+    why = reason;
+    after(ms, open);
+    if (!toldOffline) peer.offline(reason, Math.round(ms));
+    toldOffline = true;
   }
 
   /** Any text shows that the broker lives, not only the answer to a ping. */
-  #check() {
-    if (this.#pinged > this.#heard) return this.#lost(this.#late());
-    const quiet = Date.now() - this.#heard;
+  function check() {
+    if (pinged > heard) return lost(late());
+    const quiet = Date.now() - heard;
     const due = quiet < PING_AFTER;
-    this.#pinged = due ? 0 : Date.now();
-    if (!due) this.ask({ type: 'ping' });
-    this.#after(due ? PING_AFTER - quiet : this.options.timeouts.broker, () => this.#check());
+    pinged = due ? 0 : Date.now();
+    if (!due) ask({ type: 'ping' });
+    after(due ? PING_AFTER - quiet : timeouts.broker, check);
   }
+
+  open();
+  return broker;
 }
 
 /** What a text of the broker says; undefined where it is not JSON. */
@@ -285,4 +272,4 @@ function errorOf(error) {
   return failure(codeOf(code, 'ERR_NOT_AUTHORIZED'), typeof message === 'string' ? message : text);
 }
 
-module.exports = { Broker };
+module.exports = { session };

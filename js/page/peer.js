@@ -3,8 +3,8 @@
 // The same rules in Rust: crates/core/src/{closing,peer}.rs.
 
 const EVENTS = require('../events');
-const { Broker } = require('./broker');
-const { dropSecret, takeSecret } = require('./secrets');
+const { session } = require('./broker');
+const { dropSecret } = require('./secrets');
 const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
 const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
@@ -34,7 +34,7 @@ class PagePeer extends Signaling {
     peers.add(this);
     // The same listener again is none more.
     globalThis.addEventListener?.('pagehide', leave);
-    this.broker = new Broker(options, takeSecret(options.id), this);
+    this.broker = session(options, this);
   }
 
   // What the application wants.

@@ -48,7 +48,7 @@ function readSignal(text) {
   if (linkup !== undefined) {
     const { v, session, metadata, bye, receive } = linkup ?? {};
     if (!Number.isInteger(v) || typeof session !== 'string' || session === '' || session.length > 64) {
-      throw wrong('has a `linkup` without `v` or `session`');
+      throw wrong('has no `v` or `session`');
     }
     const message = numberOr(receive?.message, USUAL_MESSAGE);
     const window = Math.max(numberOr(receive?.window, USUAL_WINDOW), LEAST_WINDOW);
@@ -66,17 +66,17 @@ function readSignal(text) {
       result.offer = sdp;
       result.session ??= plainSession(sdp);
     } else if (type === 'answer' || type === 'pranswer') result.answer = sdp;
-    else throw wrong('with `sdp` has a `type` of offer or answer');
+    else throw wrong('has no `type`');
   } else if (!linkup && !('renegotiate' in signal) && !('transceiverRequest' in signal)) {
     // A newer linkup may say more than we know.
-    throw wrong('has neither an `sdp` nor a `candidate`');
+    throw wrong('has no `sdp` or `candidate`');
   }
   return result;
 }
 
 function readCandidate({ candidate, sdpMid, sdpMLineIndex }) {
   const line = candidate ?? '';
-  if (typeof line !== 'string' || line.length > 1024) throw wrong('has a candidate that is not a short string');
+  if (typeof line !== 'string' || line.length > 1024) throw wrong('has no short `candidate`');
   return {
     candidate: line,
     sdpMid: typeof sdpMid === 'string' ? sdpMid : null,

@@ -64,7 +64,7 @@ class Signaling extends Attempts {
       this.#note(link, offer);
       this.accept(link);
     } else {
-      const message = `${JSON.stringify(remote)} began a new connection: it had lost this one`;
+      const message = `${JSON.stringify(remote)} lost the connection, and made another one`;
       this.end(link, failure('ERR_CONNECTION_LOST', message));
       this.#called(offer);
     }

@@ -81,7 +81,7 @@ function streamPair(stream) {
       write(chunk) {
         const bytes = encode(chunk);
         if (!bytes) {
-          const error = new TypeError('chunk: must be a string, a buffer or a view of one');
+          const error = new TypeError('chunk: must be a string or a buffer');
           abort(error, reader);
           throw error;
         }

@@ -139,7 +139,7 @@ class Transport extends Channel {
 
   #make(options) {
     const { iceServers, iceTransportPolicy, RTCPeerConnection = globalThis.RTCPeerConnection } = options;
-    if (RTCPeerConnection === undefined) throw new Error('there is no RTCPeerConnection here');
+    if (RTCPeerConnection === undefined) throw new Error('no RTCPeerConnection here');
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => {
@@ -155,7 +155,7 @@ class Transport extends Channel {
   #changed(pc, idle) {
     const { iceConnectionState: ice, connectionState: whole } = pc;
     if (ice === 'failed' || (whole === 'failed' && !this.open)) {
-      return this.#failed('ERR_ICE_FAILED', 'no pair of addresses works, or the one that did works no more');
+      return this.#failed('ERR_ICE_FAILED', 'no pair of addresses works');
     }
     clearTimeout(this.#silence);
     // The browser has not heard the remote for a while, and it may come back.
