@@ -63,7 +63,7 @@ impl FakeBroker {
                 Ok(Value::Null)
             }
             // As one that does not know the question, now and then.
-            Request::Ice if socket % 3 == 0 => Err(Error::new(ErrorCode::Unsupported, "what?")),
+            Request::Ice if socket.is_multiple_of(3) => Err(Error::new(ErrorCode::Unsupported, "what?")),
             Request::Ice => Ok(json!({"iceServers": [{"urls": ["stun:stun.example"]}], "ttl": 20})),
             Request::Signal(signal) => return self.pass_on(socket, signal),
         };
