@@ -9,7 +9,7 @@ class LinkupError extends Error {
    * @param {{peerId?: string, details?: object, cause?: unknown}} [about] the peer that it concerns, numbers, the reason
    */
   constructor(code, message, about = {}) {
-    super(message, about.cause === undefined ? undefined : { cause: about.cause });
+    super(message, about.cause === undefined ? undefined : about);
     this.code = code;
     if (about.peerId !== undefined) this.peerId = about.peerId;
     if (about.details !== undefined) this.details = about.details;

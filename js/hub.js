@@ -42,27 +42,26 @@ class Hub {
   }
 
   #dispatch(kind, handle, a, b) {
+    const link = this.links.get(handle);
     switch (kind) {
       case EVENTS.TEXT:
-        return this.links.get(handle)?.text(a);
+        return link?.text(a);
       case EVENTS.BINARY:
-        return this.links.get(handle)?.binary(a);
+        return link?.binary(a);
       case EVENTS.FRAME:
-        return this.links.get(handle)?.frame(a);
+        return link?.frame(a);
       case EVENTS.DRAINED:
-        return this.links.get(handle)?.drained(a);
+        return link?.drained(a);
       case EVENTS.SENDING:
-        return this.links.get(handle)?.progress('send', a, b);
+        return link?.progress('send', a, b);
       case EVENTS.RECEIVING:
-        return this.links.get(handle)?.progress('receive', a, b);
+        return link?.progress('receive', a, b);
       case EVENTS.OPEN: {
         const info = this.engine.parse(a);
         return this.peers.get(info.peer)?.roster.open(handle, info);
       }
-      case EVENTS.CLOSED: {
-        const link = this.links.get(handle);
+      case EVENTS.CLOSED:
         return link?.closed(this.#error(a, link.remote));
-      }
       case EVENTS.SETTLED:
         return this.#settle(handle, a, b);
       case EVENTS.REQUEST: {

@@ -4,6 +4,7 @@
 
 const { throwLater } = require('./emitter');
 const { LinkupError, connectionClosed } = require('./errors');
+const { demand, u64, u64At } = require('./wire');
 
 // Kinds of frames: docs/protocol.md.
 const OPEN = 8;
@@ -23,13 +24,6 @@ const SMALL = 4096;
 const PROGRESS = 65536;
 /** Characters of the reason of a RESET. */
 const MAX_REASON = 1000;
-
-/** What is thrown where the remote does what the protocol does not allow. */
-const VIOLATION = new Error('the remote broke the rules of streams');
-
-function demand(allowed) {
-  if (!allowed) throw VIOLATION;
-}
 
 class Stream {
   /** What the application holds. */
@@ -168,7 +162,7 @@ class Stream {
     }
     if (kind === CREDIT) {
       demand(body.length === 8);
-      const credit = Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
+      const credit = u64At(body, 0);
       demand(credit >= this.#credit);
       this.#credit = credit;
       if (this.#chunk) this.#set.ready(this);
@@ -227,9 +221,7 @@ class Stream {
     const allowed = this.#taken + WINDOW;
     if (this.#open && !this.#heardEnd && allowed - this.#allowed >= RENEWAL) {
       this.#allowed = allowed;
-      const body = new Uint8Array(8);
-      new DataView(body.buffer).setBigUint64(0, BigInt(allowed));
-      this.#frame(CREDIT, body);
+      this.#frame(CREDIT, new Uint8Array(u64(allowed)));
     }
     this.#progress('receive', this.#taken, PROGRESS);
     // The face may pull while it is pushed to.
@@ -290,4 +282,4 @@ class Stream {
   }
 }
 
-module.exports = { OPEN, RESET, VIOLATION, Stream, demand };
+module.exports = { OPEN, RESET, Stream };

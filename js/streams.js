@@ -5,7 +5,8 @@
 const { throwLater } = require('./emitter');
 const { LinkupError, unsupported } = require('./errors');
 const { checkName, readMetadata } = require('./options');
-const { OPEN, RESET, VIOLATION, Stream, demand } = require('./stream');
+const { OPEN, RESET, Stream } = require('./stream');
+const { VIOLATION, demand, u32At } = require('./wire');
 
 /** Streams that the remote may have open. */
 const MAX_THEIRS = 128;
@@ -56,7 +57,7 @@ class Streams {
   /** A frame came; true where it reached the application. */
   heard(frame) {
     const body = frame.subarray(5);
-    const id = new DataView(frame.buffer, frame.byteOffset).getUint32(1);
+    const id = u32At(frame, 1);
     try {
       if (frame[0] === OPEN) return this.#opened(id, body);
       // Where there is none, it has ended while this was under way.

@@ -3,7 +3,8 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { BEGIN, BINARY, MAX_BODY, MORE, OPEN, decodeFrame, encodeFrame, u32, u64 } = require('../../js/page/frame');
+const { BEGIN, BINARY, MAX_BODY, MORE, OPEN, decodeFrame, encodeFrame } = require('../../js/page/frame');
+const { u32, u64 } = require('../../js/wire');
 const vectors = require('../../vectors/frames.json');
 
 const KINDS = [undefined, 'ack', 'fin', 'fin-ack', 'binary', 'begin', 'more', 'ping'];

@@ -4,7 +4,8 @@
 
 const EVENTS = require('../../js/events');
 const { Channel } = require('../../js/page/channel');
-const { BEGIN, BINARY, MORE, OPEN, ACK, PING, decodeFrame, encodeFrame, u32, u64 } = require('../../js/page/frame');
+const { BEGIN, BINARY, MORE, OPEN, ACK, PING, decodeFrame, encodeFrame } = require('../../js/page/frame');
+const { u32, u64 } = require('../../js/wire');
 const { failure } = require('../../js/page/signal');
 const { LINKUP } = require('../../js/page/states');
 const { utf8Length } = require('../../js/message');

@@ -308,7 +308,7 @@ for (const [name, wrong, before = []] of WRONG) {
     hear(...wrong);
     await hear(OPEN, 5, about('x'));
     assert.deepEqual(errors, ['ERR_PROTOCOL']);
-    assert.deepEqual(called('close')[0][1].slice(1), ['ERR_PROTOCOL', 'the remote broke the rules of streams']);
+    assert.deepEqual(called('close')[0][1].slice(1), ['ERR_PROTOCOL', 'the remote broke the protocol']);
     assert.equal(streams.length, 1);
     assert.equal(connection.state, 'closed');
   });

@@ -5,7 +5,7 @@
 const { isObject } = require('../check');
 const { uuid } = require('./random');
 const { takeSecret } = require('./secrets');
-const { VERSION, codeOf, failure } = require('./signal');
+const { VERSION, codeOf, failure, parse } = require('./signal');
 
 /** Silence after which the broker is asked whether it is there. */
 const PING_AFTER = 15000;
@@ -253,15 +253,6 @@ function session(options, peer) {
 
   open();
   return broker;
-}
-
-/** What a text of the broker says; undefined where it is not JSON. */
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** `error` of a response: `{code, message}` from a linkup broker, anything from another one, null where there is none. */

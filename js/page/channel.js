@@ -6,7 +6,8 @@
 // everything before it was handed to its application; whoever hears a FIN sends what it has taken and its own. A plain
 // simple-peer client knows no FIN: there the channel is closed. The same in Rust: crates/driver/src/transport.
 
-const { ACK, BEGIN, BINARY, BUNDLE, FIN, FIN_ACK, MORE, OPEN, PING, decodeFrame, demand } = require('./frame');
+const { ACK, BEGIN, BINARY, BUNDLE, FIN, FIN_ACK, MORE, OPEN, PING, decodeFrame } = require('./frame');
+const { demand } = require('../wire');
 const { Receiver } = require('./receiver');
 const { failure } = require('./signal');
 

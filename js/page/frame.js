@@ -2,6 +2,8 @@
 // The binary frames between two linkup peers, beside the text frames: how they are written and read. Which of them makes
 // sense when is not known here. The same in Rust: crates/proto/src/frame.rs; both read vectors/frames.json in their tests.
 
+const { demand, u32At, u64At } = require('../wire');
+
 /** What has arrived: two numbers. */
 const ACK = 1;
 /** The sender has sent its last data frame. */
@@ -31,19 +33,6 @@ const MAX_HEADER = 6;
 /** Bytes of each kind's header; nothing is as long as that of the kind 0. */
 const HEADERS = [1e9, 17, 1, 1, 1, MAX_HEADER, 1, 1, 5, 5, 5, 5, 5, 1];
 
-const VIOLATION = new Error('the remote broke the protocol');
-
-/** Throws where the remote does what the protocol does not allow. */
-function demand(allowed) {
-  if (!allowed) throw VIOLATION;
-}
-
-/** The bytes of a number of 32 bits; the array that they go into cuts them. */
-const u32 = (number) => [number >>> 24, number >>> 16, number >>> 8, number];
-
-/** The same with 64 bits. */
-const u64 = (number) => [...u32(number / 2 ** 32), ...u32(number)];
-
 /** A frame as it travels: the bytes of its header, and what follows. */
 function encodeFrame(header, body = []) {
   const bytes = new Uint8Array(header.length + body.length);
@@ -60,14 +49,12 @@ function decodeFrame(bytes) {
   const kind = bytes[0];
   const body = bytes.subarray(HEADERS[kind]);
   const { length } = body;
-  const { buffer, byteOffset } = bytes;
   // Nothing compares with an unknown kind's header.
   demand(bytes.length >= HEADERS[kind] && length <= (kind < BINARY || kind === PING ? 0 : MAX_BODY));
   demand(length > 0 || (kind !== BEGIN && kind !== MORE && kind !== DATA && kind !== BUNDLE));
   if (kind > ACK && kind !== BEGIN) return [kind, body];
-  const view = new DataView(buffer, byteOffset);
-  if (kind === ACK) return [kind, body, Number(view.getBigUint64(1)), Number(view.getBigUint64(9))];
-  const total = view.getUint32(2);
+  if (kind === ACK) return [kind, body, u64At(bytes, 1), u64At(bytes, 9)];
+  const total = u32At(bytes, 2);
   demand(bytes[1] < 2 && length < total);
   return [kind, body, bytes[1], total];
 }
@@ -85,10 +72,6 @@ module.exports = {
   FRAME_COST,
   MAX_BODY,
   MAX_HEADER,
-  VIOLATION,
-  demand,
-  u32,
-  u64,
   encodeFrame,
   decodeFrame,
 };

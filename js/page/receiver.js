@@ -5,7 +5,8 @@
 
 const EVENTS = require('../events');
 const { utf8Length } = require('../message');
-const { ACK, FRAME_COST, MAX_BODY, VIOLATION, demand, u64 } = require('./frame');
+const { ACK, FRAME_COST, MAX_BODY } = require('./frame');
+const { VIOLATION, demand, u64 } = require('../wire');
 const { Sender } = require('./sender');
 
 /** The cost of what may be on its way to an application that does not read: 100 Mbit/s with a round trip of 600 ms. */

@@ -6,7 +6,8 @@
 const EVENTS = require('../events');
 const { utf8Length } = require('../message');
 const { Fifo } = require('./fifo');
-const { BEGIN, BINARY, FRAME_COST, MAX_BODY, MAX_HEADER, MORE, PING, demand, encodeFrame, u32 } = require('./frame');
+const { BEGIN, BINARY, FRAME_COST, MAX_BODY, MAX_HEADER, MORE, PING, encodeFrame } = require('./frame');
+const { demand, u32 } = require('../wire');
 const { failure } = require('./signal');
 const { LINKUP } = require('./states');
 

@@ -4,6 +4,7 @@
 // The same rules in Rust: crates/proto/src/signal.rs.
 
 const { isObject } = require('../check');
+const { demand } = require('../wire');
 const { LINKUP, PLAIN } = require('./states');
 
 const VERSION = 1;
@@ -26,30 +27,27 @@ const codeOf = (code, otherwise) => (/^ERR_[A-Z_]{1,40}$/.test(code) ? code : ot
 /** A text of an application that every JSON parser takes, and not a long one. */
 const reasonOf = (text) => text.slice(0, MAX_REASON).replace(/\p{Surrogate}/gu, '\ufffd');
 
-const wrong = (what) => failure('ERR_PROTOCOL', `a signal ${what}`);
+/** What a text of JSON says; undefined where it is none. */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {}
+}
 
 /**
- * Reads a signal; throws a `failure`.
+ * Reads a signal; throws where it makes no sense.
  *
  * @returns {{kind: number, session?: string, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
  *   bye?: {code: string, reason: string}}} one of the last four, or none of them where it is of no use here
  */
 function readSignal(text) {
-  if (text.length > MAX_SIGNAL) throw wrong('is too large');
-  let signal;
-  try {
-    signal = JSON.parse(text);
-  } catch (error) {
-    throw wrong(`is not JSON: ${error.message}`);
-  }
-  if (!isObject(signal)) throw wrong('is not an object');
+  const signal = parse(text);
+  demand(text.length <= MAX_SIGNAL && isObject(signal));
   const { linkup, candidate, sdp, type } = signal;
   const result = { kind: PLAIN };
   if (linkup !== undefined) {
     const { v, session, metadata, bye, receive } = linkup ?? {};
-    if (!Number.isInteger(v) || typeof session !== 'string' || session === '' || session.length > 64) {
-      throw wrong('has no `v` or `session`');
-    }
+    demand(Number.isInteger(v) && typeof session === 'string' && session !== '' && session.length <= 64);
     const message = numberOr(receive?.message, USUAL_MESSAGE);
     const window = Math.max(numberOr(receive?.window, USUAL_WINDOW), LEAST_WINDOW);
     Object.assign(result, { kind: LINKUP, session, metadata, receive: { message, window } });
@@ -60,28 +58,19 @@ function readSignal(text) {
     }
   }
   // simple-peer itself tells the kinds apart by their members, not by `type`.
-  if (isObject(candidate)) result.candidate = readCandidate(candidate);
-  else if (typeof sdp === 'string') {
+  if (isObject(candidate)) {
+    const { candidate: line = '', sdpMid, sdpMLineIndex } = candidate;
+    demand(line === null || (typeof line === 'string' && line.length <= 1024));
+    result.candidate = { candidate: line ?? '', sdpMid, sdpMLineIndex };
+  } else if (typeof sdp === 'string') {
+    demand(/^(offer|(pr)?answer)$/.test(type));
     if (type === 'offer') {
       result.offer = sdp;
       result.session ??= plainSession(sdp);
-    } else if (type === 'answer' || type === 'pranswer') result.answer = sdp;
-    else throw wrong('has no `type`');
-  } else if (!linkup && !('renegotiate' in signal) && !('transceiverRequest' in signal)) {
+    } else result.answer = sdp;
     // A newer linkup may say more than we know.
-    throw wrong('has no `sdp` or `candidate`');
-  }
+  } else demand(linkup || 'renegotiate' in signal || 'transceiverRequest' in signal);
   return result;
-}
-
-function readCandidate({ candidate, sdpMid, sdpMLineIndex }) {
-  const line = candidate ?? '';
-  if (typeof line !== 'string' || line.length > 1024) throw wrong('has no short `candidate`');
-  return {
-    candidate: line,
-    sdpMid: typeof sdpMid === 'string' ? sdpMid : null,
-    sdpMLineIndex: Number.isInteger(sdpMLineIndex) ? sdpMLineIndex : null,
-  };
 }
 
 /**
@@ -97,4 +86,4 @@ function writeSignal(kind, session, body, extra) {
   return JSON.stringify(kind === PLAIN ? body : { ...body, linkup: { v: VERSION, session, ...extra } });
 }
 
-module.exports = { VERSION, failure, codeOf, reasonOf, readSignal, writeSignal };
+module.exports = { VERSION, failure, codeOf, parse, reasonOf, readSignal, writeSignal };

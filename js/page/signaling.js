@@ -29,8 +29,8 @@ class Signaling extends Attempts {
     let signal;
     try {
       signal = { ...readSignal(text), remote: from };
-    } catch (error) {
-      return this.putError(error, from);
+    } catch {
+      return this.putError(failure('ERR_PROTOCOL', `no signal: ${text.slice(0, 99)}`), from);
     }
     if (signal.offer !== undefined) this.#offered(signal);
     else if (signal.answer !== undefined) this.#answered(signal);

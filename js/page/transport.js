@@ -85,11 +85,13 @@ class Transport extends Channel {
       if (entry.selected ?? (entry.nominated && entry.state === 'succeeded')) pair = entry;
     });
     const { bytesSent, bytesReceived, messagesSent, messagesReceived } = channel ?? {};
-    const [localCandidate, remoteCandidate] = [pair?.localCandidateId, pair?.remoteCandidateId].map((id) => {
+    const candidate = (id) => {
       const { candidateType: type, address, port, protocol } = report.get(id) ?? {};
       return type && { type, address, port, protocol };
-    });
-    const relayed = [localCandidate, remoteCandidate].some((candidate) => candidate?.type === 'relay');
+    };
+    const localCandidate = candidate(pair?.localCandidateId);
+    const remoteCandidate = candidate(pair?.remoteCandidateId);
+    const relayed = localCandidate?.type === 'relay' || remoteCandidate?.type === 'relay';
     // Without what is undefined.
     const numbers = JSON.stringify({
       path: pair && (relayed ? 'turn' : 'direct'),
@@ -114,8 +116,7 @@ class Transport extends Channel {
     this.peer = undefined;
     if (!pc) return;
     this.#gathered?.();
-    pc.onicecandidate = pc.oniceconnectionstatechange = pc.onconnectionstatechange = null;
-    pc.onicegatheringstatechange = pc.ondatachannel = null;
+    pc.ondatachannel = null;
     if (linger && this.open) setTimeout(() => pc.close(), LINGER);
     else pc.close();
   }
