@@ -1,10 +1,10 @@
 // The demo: chat and files with anybody whose id you know, by linkup's public API. What others send is set as text only.
 
-const { createPeer } = globalThis.linkup;
+const { createPeer, LinkupError } = globalThis.linkup;
 
-/** Bytes of a file in one message: in base64 below 64 KiB, which every WebRTC library takes. */
-const PIECE = 45 * 1024;
 const MAX_FILE = 1024 ** 3;
+/** What is longer is no chat: it goes as a file. */
+const MAX_MESSAGE = 256 * 1024;
 const MAX_ENTRIES = 500;
 const ASK_MS = 15_000;
 const CUT = 'Incomplete: disconnected';
@@ -67,7 +67,8 @@ const linkTo = (id) => `${location.href.split('#')[0]}#${encodeURIComponent(id)}
 /** Goes online as `id`. `chosen`: not by chance. */
 function start(id, chosen) {
   const brokerUrl = location.origin.replace('http', 'ws');
-  const mine = createPeer(id, { brokerUrl, accept: ({ from }) => allow(from) });
+  const limits = { messageBytes: MAX_MESSAGE };
+  const mine = createPeer(id, { brokerUrl, limits, accept: ({ from }) => allow(from) });
   const old = peer;
   peer = mine;
   for (const talk of [...talks.values()]) talk.forget();
@@ -146,8 +147,7 @@ class Talk {
   connection;
   state = 'connecting';
   unread = 0;
-  outgoing = new Map();
-  incoming = new Map();
+  incoming;
   queue = Promise.resolve();
   last;
 
@@ -194,7 +194,8 @@ class Talk {
       this.connection = connection;
       this.last = undefined;
       const on = (name, listener) => connection.on(name, (event) => this.connection === connection && listener(event));
-      on('message', (message) => this.hear(message));
+      on('message', (message) => this.text(false, typeof message === 'string' ? message : JSON.stringify(message)));
+      on('stream', (stream) => this.receive(stream));
       on('error', complain);
       on('close', (event) => this.ended(event));
       this.note(asked ? 'You are connected.' : `${this.id} has connected to you.`);
@@ -207,7 +208,6 @@ class Talk {
   }
 
   ended({ code, reason }) {
-    for (const transfer of [...this.outgoing.values(), ...this.incoming.values()]) transfer.end(CUT);
     const focused = active === this && $('say').contains(document.activeElement);
     this.update('closed');
     this.note(code ? `${sentence(reason)} ${code}\n${ADVICE[code] ?? ''}` : 'Disconnected.');
@@ -278,43 +278,26 @@ class Talk {
     this.entry(mine, text, make('time', { textContent: time }));
   }
 
-  hear(message) {
-    if (typeof message === 'string') this.text(false, message);
-    else if (typeof message?.file?.id === 'string') this.hearFile(message.file);
-    else this.text(false, JSON.stringify(message));
-  }
-
   async send(text) {
     this.text(true, text);
     await this.connection.send(text).catch(complain);
   }
 
-  // {id, name, size}, then pieces {id, data} in base64. The receiver ends with {id, done}, either side with {id, cancel}.
+  // A file is a stream `file` with {name, size}. The receiver ends its direction when it has everything; either side resets.
 
-  hearFile({ id, name, size, data, cancel, done }) {
-    if (cancel) {
-      this.outgoing.get(id)?.end(`Cancelled by ${this.id}`);
-      this.incoming.get(id)?.end(`Cancelled by ${this.id}`);
-    } else if (done) {
-      this.outgoing.get(id)?.end('Delivered');
-    } else if (typeof data === 'string') {
-      this.incoming.get(id)?.take(data);
-    } else if (typeof name === 'string' && Number.isSafeInteger(size) && size >= 0 && !this.incoming.has(id)) {
-      const busy = [...this.incoming.values()].some((transfer) => !transfer.over);
-      if (size > MAX_FILE || busy) this.tellFile({ id, cancel: true });
-      else this.incoming.set(id, new Incoming(this, id, name, size));
-    }
-  }
-
-  async tellFile(file) {
-    await this.connection.send({ file });
+  receive(stream) {
+    const { name, size } = stream.meta ?? {};
+    const known = stream.name === 'file' && typeof name === 'string' && Number.isSafeInteger(size) && size >= 0;
+    // One at a time: a sender waits until it has arrived.
+    if (!known || size > MAX_FILE || this.incoming?.over === false) return stream.readable.cancel('not now');
+    this.incoming = new Incoming(this, name, size);
+    this.incoming.run(stream);
   }
 
   sendFiles(files) {
     if (this.connection?.state !== 'open') return;
     for (const file of files) {
-      const transfer = new Outgoing(this, Math.random().toString(36).slice(2), file.name, file.size);
-      this.outgoing.set(transfer.id, transfer);
+      const transfer = new Outgoing(this, file.name, file.size);
       this.queue = this.queue.then(() => transfer.run(file));
     }
   }
@@ -323,10 +306,11 @@ class Talk {
 class Transfer {
   over = false;
   at = 0;
+  #abort = new AbortController();
 
-  constructor(talk, id, name, size) {
+  constructor(talk, name, size) {
     const mine = this instanceof Outgoing;
-    Object.assign(this, { talk, id, name, size });
+    Object.assign(this, { talk, name, size });
     // Not `off`, each percent would be read out.
     this.detail = make('span', { ariaLive: 'off', textContent: `Waiting · ${bytes(size)}` });
     this.bar = make('progress', { max: size || 1, value: 0, ariaLabel: name });
@@ -342,7 +326,14 @@ class Transfer {
     talk.entry(mine, this.box);
   }
 
-  progress(at) {
+  /** Moves all from the one to the other; one of them is the stream's. */
+  move(stream, from, to) {
+    stream.on('progress', ({ bytes }) => this.#progress(bytes));
+    stream.on('error', ({ code }) => this.end(code === 'ERR_ABORTED' ? `Cancelled by ${this.talk.id}` : CUT));
+    return from.pipeTo(to, { signal: this.#abort.signal });
+  }
+
+  #progress(at) {
     this.at = at;
     this.bar.value = at;
     const text = `${Math.floor((100 * at) / (this.size || 1))}% of ${bytes(this.size)}`;
@@ -361,30 +352,24 @@ class Transfer {
 
   cancel() {
     this.end('Cancelled');
-    this.talk.tellFile({ id: this.id, cancel: true }).catch(() => {});
+    this.#abort.abort();
   }
 }
 
 class Outgoing extends Transfer {
   async run(file) {
-    const { id, talk, name, size } = this;
     if (this.over) return;
+    const { talk, name, size } = this;
     try {
-      await talk.tellFile({ id, name, size });
-      // One piece at least, though it be empty.
-      for (let at = 0; at === 0 || at < size; at += PIECE) {
-        const piece = new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer());
-        if (this.over) return;
-        // Waits while they do not read on.
-        await talk.tellFile({ id, data: btoa(String.fromCharCode(...piece)) });
-        if (this.over) return;
-        this.progress(at + piece.length);
-      }
-      this.detail.textContent = `Sent · ${bytes(size)}`;
+      const stream = talk.connection.createStream('file', { name, size });
+      const closed = new Promise((resolve) => stream.on('close', resolve));
+      await this.move(stream, file.stream(), stream.writable);
+      await closed;
+      this.end('Delivered');
     } catch (error) {
-      if (error.code) return this.end(CUT);
+      if (error instanceof LinkupError) this.end(CUT);
       if (this.over) return;
-      this.cancel();
+      this.end('Cancelled');
       complain({ message: `${name} cannot be read: ${error.message}` });
     }
   }
@@ -393,19 +378,22 @@ class Outgoing extends Transfer {
 class Incoming extends Transfer {
   #parts = [];
 
-  take(data) {
-    if (this.over) return;
+  async run(stream) {
     try {
-      this.#parts.push(Uint8Array.from(atob(data), (character) => character.charCodeAt(0)));
+      await this.move(stream, stream.readable, new WritableStream({ write: (part) => this.#take(part) }));
+      if (this.at < this.size) return this.end(CUT);
+      this.#finish();
+      await stream.writable.close();
     } catch {
-      return this.cancel();
+      this.end('Cancelled');
     }
-    const at = this.at + this.#parts.at(-1).length;
-    if (at > this.size) return this.cancel();
-    this.progress(at);
+  }
+
+  #take(part) {
+    if (this.at > this.size) throw new Error('more than its size');
+    this.#parts.push(part);
     // A Blob may be on the disk.
     if (this.#parts.length > 200) this.#parts = [new Blob(this.#parts)];
-    if (at === this.size) this.#finish();
   }
 
   end(text) {
@@ -420,7 +408,6 @@ class Incoming extends Transfer {
     const link = make('a', { className: 'button', href, download: this.name, textContent: 'Download' });
     link.ariaLabel = `Download ${this.name}`;
     this.box.append(link);
-    this.talk.tellFile({ id: this.id, done: true }).catch(() => {});
   }
 }
 

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const { after, before, test: nodeTest } = require('node:test');
 const linkup = require('../../index.js');
+const { using } = require('./using');
 
 // Nothing here takes longer, also on a busy machine; what must be faster is measured by its test.
 const PATIENCE = 20_000;
@@ -134,31 +135,6 @@ async function ownBroker() {
   };
   ownBrokers.add(handle);
   return handle;
-}
-
-/** Reads and writes a stream of linkup, as this runtime has it: each returns a promise. */
-function using(stream) {
-  const chunks = stream.iterator({ destroyOnReturn: false });
-  // Reading and writing say it, too.
-  stream.on('error', () => {});
-  const use = {
-    stream,
-    write: (chunk) =>
-      new Promise((resolve, reject) => stream.write(chunk, (error) => (error ? reject(error) : resolve()))),
-    end: () => new Promise((resolve) => stream.end(resolve)),
-    abort: async (error) => void stream.destroy(error),
-    /** The next bytes; null at the end. */
-    read: async () => (await chunks.next()).value ?? null,
-    readAll: () => readAll(use),
-  };
-  return use;
-}
-
-/** All bytes until the end. */
-async function readAll({ read }) {
-  const chunks = [];
-  for (let chunk = await read(); chunk !== null; chunk = await read()) chunks.push(chunk);
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 /** How many ms something took. */

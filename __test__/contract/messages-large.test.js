@@ -1,60 +1,14 @@
 'use strict';
 // Messages of any size and kind: whole, in order, within the limits of both sides.
 
+const { CORPUS, MIB, SIZES, bytesOf } = require('./corpus');
 const { assert, collect, next, pair, registered, rejects, test, within } = require('./harness');
-
-const MIB = 1024 * 1024;
-const SIZES = [0, 1, 65535, 65536, 65537, MIB, 5 * MIB];
-
-/** Bytes of which no two stretches are alike. */
-function bytesOf(length, seed = 1) {
-  const bytes = new Uint8Array(length);
-  for (let i = 0, x = seed; i < length; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    bytes[i] = x >>> 24;
-  }
-  return bytes;
-}
 
 /** Whether a message is a binary one with these bytes. */
 function same(message, bytes) {
   assert.equal(message.constructor.name, globalThis.Buffer ? 'Buffer' : 'Uint8Array');
   return message.length === bytes.length && message.every((byte, i) => byte === bytes[i]);
 }
-
-function deep(levels) {
-  let value = 'bottom';
-  for (let i = 0; i < levels; i++) value = i % 2 ? [value] : { value };
-  return value;
-}
-
-const holes = [1];
-holes[3] = 2;
-
-const CORPUS = [
-  null,
-  0,
-  -0,
-  '',
-  1e308,
-  -1e-308,
-  '\ud800',
-  'a\udfff\ud800b',
-  { '\udead': ['\ud83d'] },
-  JSON.parse('{"__proto__": {"a": 1}, "constructor": {"prototype": null}}'),
-  deep(1000),
-  holes,
-  [undefined, () => {}, Symbol('s'), Number.NaN, Number.POSITIVE_INFINITY],
-  { date: new Date(86400000), undefined, nested: { toJSON: (key) => `as ${key}` } },
-  new Date(Number.NaN),
-  { toJSON: () => undefined, ok: 1 },
-  Object.create({ inherited: 1 }, { own: { value: 2, enumerable: true }, hidden: { value: 3 } }),
-  new Uint8Array(3).subarray(1).length,
-  { bytes: new Uint8Array([1, 2]) },
-  'x'.repeat(5 * MIB),
-  'é€😀\ud800'.repeat(500_000),
-  Array.from({ length: 200_000 }, (_, i) => ({ i, text: `${i}` })),
-].filter((value) => JSON.stringify(value) !== undefined);
 
 test('JSON of any shape and size equals JSON.parse(JSON.stringify(x)), both ways', async () => {
   const { ab, ba } = await pair();

@@ -1,19 +1,8 @@
 'use strict';
 // Streams: bytes in both directions beside the messages. How a runtime has them is in the harness' `using`.
 
+const { MIB, bytesOf } = require('./corpus');
 const { assert, collect, linkup, next, pair, rejects, test, using, within } = require('./harness');
-
-const MIB = 1024 * 1024;
-
-/** Bytes of which no two stretches are alike. */
-function bytesOf(length, seed) {
-  const bytes = new Uint8Array(length);
-  for (let i = 0, x = seed; i < length; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    bytes[i] = x >>> 24;
-  }
-  return bytes;
-}
 
 function same(one, two) {
   return one.length === two.length && one.every((byte, i) => byte === two[i]);

@@ -3,6 +3,7 @@
 // see server.js; linkup is dist/linkup.js, loaded before.
 
 const assert = require('./assert');
+const { using } = require('./using-page');
 
 const { linkup } = globalThis;
 
@@ -136,29 +137,6 @@ async function ownBroker() {
     stop: () => within(ask(`stop?${key}`), 'stop the broker'),
     start: () => within(ask(`start?${key}`), 'start the broker'),
   };
-}
-
-/** Reads and writes a stream of linkup, as a page has it. */
-function using(stream) {
-  const reader = stream.readable.getReader();
-  const writer = stream.writable.getWriter();
-  // Reading and writing say it, too.
-  for (const { closed } of [reader, writer]) closed.catch(() => {});
-  const use = {
-    stream,
-    write: (chunk) => writer.write(chunk),
-    end: () => writer.close(),
-    abort: (error) => writer.abort(error),
-    read: async () => (await reader.read()).value ?? null,
-    readAll: () => readAll(use),
-  };
-  return use;
-}
-
-async function readAll({ read }) {
-  const chunks = [];
-  for (let chunk = await read(); chunk !== null; chunk = await read()) chunks.push(chunk);
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 async function took(promise) {

@@ -60,24 +60,16 @@ class Attempts extends Books {
     link.afterOnce('end', this.options.timeouts.connect, () => this.deadline(link));
   }
 
-  #limitAnswer(link) {
-    const late = () => this.giveUp(link, this.broker.noAnswer());
-    link.afterOnce('found', this.options.timeouts.broker, late);
-  }
-
   /** Calls, as soon as it can be done. */
   begin(link) {
-    if (!this.broker.registered) {
-      if (this.broker.ever) this.#limitAnswer(link);
-      return;
-    }
+    this.#askWhetherThere(link);
+    if (!this.broker.registered) return;
     this.limit(link);
     // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
     if (this.find((other) => other.remote === link.remote && other.state === CLOSING)) return;
     link.session = randomHex();
     link.state = CALLING;
     this.startTransport(link);
-    this.#askWhetherThere(link);
   }
 
   /** Begins again with a call of our own, after the attempt of the remote that took its place came to nothing. */
@@ -98,18 +90,13 @@ class Attempts extends Books {
   }
 
   #askWhetherThere(link) {
-    if (!this.broker.registered || link.state !== CALLING) return;
-    link.question = this.broker.ask({ type: 'find', id: link.remote }, (found, error) =>
-      this.#found(link, found, error),
-    );
-    this.#limitAnswer(link);
+    link.question ??= this.broker.find(link.remote, (found, error) => this.#found(link, found, error));
   }
 
   #found(link, found, error) {
     link.question = undefined;
-    if (link.state !== CALLING) return;
-    link.stop('found');
     if (error) this.giveUp(link, error);
+    else if (link.state !== CALLING) return;
     else if (found) {
       if (link.missed) this.repeat(link);
       link.missed = false;
@@ -126,7 +113,7 @@ class Attempts extends Books {
   forgetQuestion(link) {
     this.broker.forget(link.question);
     link.question = undefined;
-    link.stop('found', 'again');
+    link.stop('again');
   }
 
   /** Takes a caller's offer: the transport comes to be. */

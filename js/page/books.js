@@ -77,11 +77,7 @@ class Link {
 
   /** The same, unless it is running: a deadline that a second try does not move. */
   afterOnce(name, ms, next) {
-    if (!this.waits(name)) this.after(name, ms, next);
-  }
-
-  waits(name) {
-    return name in this.#timers;
+    if (!(name in this.#timers)) this.after(name, ms, next);
   }
 
   stop(...names) {

@@ -33,7 +33,7 @@ const REGISTERED = 3;
  * The session of a peer with the broker.
  *
  * @param {object} options the peer's
- * @param {object} peer hears: registered, lost, noBroker, signaled, offline, putError
+ * @param {object} peer hears: registered, lost, signaled, offline, putError
  */
 function session(options, peer) {
   const { id, token, brokers, embedded, timeouts } = options;
@@ -42,6 +42,8 @@ function session(options, peer) {
   let timer;
   // Who waits for the answer to a request: `(found, error)`.
   const questions = new Map();
+  // Whether somebody is there: asked as soon as, and whenever, there is a registration.
+  const finds = new Set();
   let index = 0;
   let tried = 0;
   let rounds = 0;
@@ -51,6 +53,7 @@ function session(options, peer) {
   let returnUntil = 0;
   let why = '';
   let toldOffline = false;
+  let toldError = false;
   let toldNonsense = false;
   let toldComplaint = false;
 
@@ -70,17 +73,25 @@ function session(options, peer) {
       return Date.now() < returnUntil;
     },
 
-    /** Why a request has no answer. */
-    noAnswer() {
-      return failure('ERR_BROKER_UNREACHABLE', state === REGISTERED ? late() : `the broker cannot be reached: ${why}`);
+    send,
+
+    /** Asks whether `id` is there; `answered(found, error)` is called once, unless it is forgotten before. */
+    find(id, answered) {
+      const find = { id, answered };
+      finds.add(find);
+      look(find);
+      return find;
     },
 
-    send,
-    ask,
+    forget(find) {
+      if (!finds.delete(find)) return;
+      clearTimeout(find.timer);
+      questions.delete(find.request);
+    },
 
-    /** The answer to that request does not matter any more. */
-    forget(request) {
-      questions.delete(request);
+    /** Whoever waits for an answer hears that there is none. */
+    refuse(error) {
+      for (const find of finds) settle(find, null, error);
     },
 
     /** Unregisters and closes the socket, for good; `done` is called when the broker has heard it, or takes too long. */
@@ -111,6 +122,30 @@ function session(options, peer) {
     questions.set(request, answered);
     send({ id: request, message });
     return request;
+  }
+
+  /** Before the first registration it is not known how long that takes: it comes, or there is no broker. */
+  function look(find) {
+    if (broker.ever) find.timer ??= setTimeout(() => settle(find, null, noAnswer()), timeouts.broker);
+    if (state !== REGISTERED) return;
+    find.request = ask({ type: 'find', id: find.id }, (found, error) => settle(find, found, error));
+  }
+
+  function settle(find, found, error) {
+    broker.forget(find);
+    find.answered(found, error);
+  }
+
+  function noAnswer() {
+    const reason = state === REGISTERED ? late() : `the broker cannot be reached: ${why}`;
+    return failure('ERR_BROKER_UNREACHABLE', reason);
+  }
+
+  /** There is no broker, or it does not want us. */
+  function noBroker(error) {
+    if (finds.size === 0 && !toldError) peer.putError(error);
+    toldError = true;
+    broker.refuse(error);
   }
 
   const late = () => `the broker did not answer within ${timeouts.broker} ms`;
@@ -191,15 +226,16 @@ function session(options, peer) {
       // Where an id is taken at one broker, a second owner at the next one would help nobody.
       if (refusal.code !== 'ERR_ID_TAKEN') next();
       pauseAfterRound(refusal.message);
-      return peer.noBroker(refusal);
+      return noBroker(refusal);
     }
     state = REGISTERED;
     since = Date.now();
     returnUntil = broker.ever ? since + RETURN_WINDOW : 0;
     broker.ever = true;
     pinged = tried = 0;
-    toldOffline = false;
+    toldOffline = toldError = false;
     after(PING_AFTER, check);
+    for (const find of finds) look(find);
     peer.registered();
   }
 
@@ -214,7 +250,7 @@ function session(options, peer) {
     tried += 1;
     if (tried < brokers.length) return open();
     pauseAfterRound(reason);
-    if (!broker.ever) peer.noBroker(broker.noAnswer());
+    if (!broker.ever) noBroker(noAnswer());
   }
 
   function lost(reason) {

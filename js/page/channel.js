@@ -78,7 +78,9 @@ class Channel extends Receiver {
     this.dataChannel = channel;
     channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = Math.min(LOW, this.options.limits.highWaterMark);
-    channel.onopen = () => this.#opened();
+    // Chromium never counts down the bufferedAmount of what is sent in the turn in which it hands over a remote's channel.
+    const opened = () => inTurn(() => this.#opened());
+    channel.onopen = this.#ripe > 0 ? () => this.#opened() : opened;
     channel.onmessage = ({ data }) => {
       this.#opened();
       this.quiet = this.#ripe = 0;
@@ -94,11 +96,11 @@ class Channel extends Receiver {
       this.#error = error;
     };
     channel.onclose = () => this.#ended();
-    if (channel.readyState === 'open') this.#opened();
+    if (channel.readyState === 'open') channel.onopen();
   }
 
   #opened() {
-    if (this.open) return;
+    if (this.open || !this.dataChannel) return;
     this.open = true;
     this.prepare();
     if (this.#ripe > 0) this.#ripe += Date.now();
@@ -183,6 +185,17 @@ class Channel extends Receiver {
   #settle() {
     if (this.#through && this.#answered) this.tell(this.#asked ? 'finished' : 'gone');
   }
+}
+
+/** Runs `task` in a turn of the event loop of its own. A timer would be slowed down where the page is not visible. */
+function inTurn(task) {
+  if (globalThis.MessageChannel === undefined) return setTimeout(task);
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    task();
+  };
+  port2.postMessage(0);
 }
 
 module.exports = { Channel };

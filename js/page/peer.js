@@ -7,7 +7,7 @@ const { session } = require('./broker');
 const { dropSecret } = require('./secrets');
 const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
-const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
+const { ANSWERING, ASKING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
 
 /** How long the words of a remote that has cut the connection may take through the broker. */
 const WORDS = 300;
@@ -25,9 +25,6 @@ class PagePeer extends Signaling {
   closing = false;
   #closed = false;
   #closeError = null;
-  #toldError = false;
-  // The application's questions: `{token, id}`.
-  #finds = new Set();
 
   constructor(options, put) {
     super(options, put);
@@ -59,35 +56,16 @@ class PagePeer extends Signaling {
 
   /** Asks the broker for `id`; the answer comes under `token`. */
   look(token, id) {
-    const find = { token, id };
-    if (this.closing) return this.#settle(find, null, failure('ERR_PEER_CLOSED', 'the peer is closed'));
-    this.#finds.add(find);
-    if (this.broker.ever) this.#limitFind(find);
-    if (this.broker.registered) this.#askFind(find);
-  }
-
-  #limitFind(find) {
-    const late = () => this.#settle(find, null, this.broker.noAnswer());
-    find.timer ??= setTimeout(late, this.options.timeouts.broker);
-  }
-
-  #askFind(find) {
-    find.asked = this.broker.ask({ type: 'find', id: find.id }, (...answer) => this.#settle(find, ...answer));
-    this.#limitFind(find);
-  }
-
-  #settle(find, value, error) {
-    this.#finds.delete(find);
-    clearTimeout(find.timer);
-    this.broker.forget(find.asked);
-    this.put(EVENTS.SETTLED, find.token, value, error);
+    const tell = (found, error) => this.put(EVENTS.SETTLED, token, found, error);
+    if (this.closing) tell(null, failure('ERR_PEER_CLOSED', 'the peer is closed'));
+    else this.broker.find(id, tell);
   }
 
   closePeer() {
     this.closing = true;
     if (!this.broker.registered) this.broker.stop();
     const error = failure('ERR_PEER_CLOSED', 'the peer is closed');
-    for (const find of this.#finds) this.#settle(find, null, error);
+    this.broker.refuse(error);
     for (const link of this.links) {
       if (link.isAttempt) this.giveUp(link, error);
       else if (link.state === OPEN) this.#flush(link);
@@ -106,9 +84,7 @@ class PagePeer extends Signaling {
   // What the broker's session says.
 
   registered() {
-    this.#toldError = false;
     this.put(EVENTS.REGISTERED, this);
-    for (const find of this.#finds) this.#askFind(find);
     for (const link of this.links) this.resume(link);
   }
 
@@ -117,24 +93,7 @@ class PagePeer extends Signaling {
   }
 
   lost() {
-    for (const link of this.links) {
-      link.question = undefined;
-      link.stop('again');
-    }
     if (this.closing) this.broker.stop();
-  }
-
-  /** There is no broker, or it does not want us: what waits for it hears that. */
-  noBroker(error) {
-    let told = this.#finds.size > 0;
-    for (const find of this.#finds) this.#settle(find, null, error);
-    for (const link of this.links) {
-      if (link.state !== WAITING && !(link.state === CALLING && link.waits('found'))) continue;
-      told = true;
-      this.giveUp(link, error);
-    }
-    if (!told && !this.#toldError) this.putError(error);
-    this.#toldError = true;
   }
 
   // What a link's transport says.
@@ -177,7 +136,7 @@ class PagePeer extends Signaling {
 
   /** Our close is done: everything was delivered, or not. */
   finished(link, error = null) {
-    this.end(link, error, 'ERR_CONNECTION_CLOSED');
+    this.end(link, error, error ? 'ERR_CONNECTION_LOST' : 'ERR_CONNECTION_CLOSED');
   }
 
   /** The remote goes; it is gone when its transport says so, or after `ms`. */

@@ -65,7 +65,7 @@ impl Peer {
                 let code = if error.code == ErrorCode::Protocol { error.code } else { ErrorCode::ConnectionLost };
                 self.give_up(now, key, Error { code, ..error });
             }
-            State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, ""))),
+            State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, ""))),
             State::Leaving { error } => {
                 let error = error.take();
                 self.end(now, key, error, None);
@@ -87,7 +87,9 @@ impl Peer {
         if let Some(transport) = link.transport.take() {
             self.by_transport.remove(&transport);
         }
-        self.end(now, key, error, Some((ErrorCode::ConnectionClosed, "")));
+        // The remote shall not take for an end in order what has lost it messages.
+        let code = if error.is_some() { ErrorCode::ConnectionLost } else { ErrorCode::ConnectionClosed };
+        self.end(now, key, error, Some((code, "")));
     }
 
     /// The time of an attempt or of a close is over.
@@ -98,7 +100,7 @@ impl Peer {
             State::Closing => {
                 let message = format!("{:?} did not confirm the close", link.remote);
                 let error = Error::new(ErrorCode::CloseTimeout, message);
-                self.end(now, key, Some(error), Some((ErrorCode::ConnectionClosed, "")));
+                self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, "")));
             }
             State::Leaving { error } => {
                 let error = error.take();

@@ -1,0 +1,12 @@
+'use strict';
+// The end of a pair that is in a page: loaded by the driver, see ends.js.
+
+const { End } = require('./end');
+const { using } = require('./using-page');
+
+const { linkup, brokerUrl } = globalThis;
+
+globalThis.begin = async (id) => {
+  globalThis.end = new End({ linkup, brokerUrl, using }, id);
+  await end.ready();
+};
