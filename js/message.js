@@ -25,8 +25,8 @@ function bytesOf(value) {
   if (typeof value !== 'object') return;
   const isView = ArrayBuffer.isView(value);
   // Not `instanceof`: buffers of another realm are none of this one's, and not every page has SharedArrayBuffer.
-  const tag = Object.prototype.toString.call(isView ? value.buffer : value);
-  if (!isView && !/^\[object (Shared)?ArrayBuffer]$/.test(tag)) return;
+  const tag = (isView ? value.buffer : value)?.[Symbol.toStringTag];
+  if (!isView && !/^(Shared)?ArrayBuffer$/.test(tag)) return;
   const bytes = isView ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value);
   // Other threads may be writing to shared memory: engines get bytes that stay as they are.
   return tag.includes('Shared') ? new Uint8Array(bytes) : bytes;

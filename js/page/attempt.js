@@ -4,7 +4,7 @@
 
 const EVENTS = require('../events');
 const { Books, Link } = require('./books');
-const { randomHex } = require('./random');
+const { uuid } = require('./random');
 const { failure } = require('./signal');
 const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, WAITING } = require('./states');
 
@@ -67,7 +67,7 @@ class Attempts extends Books {
     this.limit(link);
     // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
     if (this.find((other) => other.remote === link.remote && other.state === CLOSING)) return;
-    link.session = randomHex();
+    link.session = uuid();
     link.state = CALLING;
     this.startTransport(link);
   }

@@ -5,7 +5,7 @@
 // It lies in sessionStorage only while the page is away: a tab that is duplicated, or opened by a script, gets a copy of
 // all that is there, and two tabs must not take the id from each other for ever.
 
-const { randomHex } = require('./random');
+const { uuid } = require('./random');
 
 const held = new Map();
 
@@ -21,8 +21,8 @@ function storage(act) {
 
 /** The secret for a new peer with that id. */
 function takeSecret(id) {
-  const secret = storage((session) => session.getItem(key(id))) ?? randomHex();
-  if (held.has(id)) return randomHex();
+  const secret = storage((session) => session.getItem(key(id))) ?? uuid();
+  if (held.has(id)) return uuid();
   held.set(id, secret);
   forgetStored();
   // The same listener again is none more.

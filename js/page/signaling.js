@@ -14,13 +14,6 @@ const MAX_CANDIDATES = 64;
 /** After a remote's bye: for what it sent before to arrive. */
 const LEAVE_AFTER = 1000;
 
-const FAREWELLS = {
-  ERR_DENIED: 'denied the connection',
-  ERR_CONNECTION_CLOSED: 'closed the connection',
-  ERR_PEER_CLOSED: 'is closing',
-  ERR_CONNECTION_LOST: 'lost the connection',
-};
-
 class Signaling extends Attempts {
   /** The broker has a signal for us. */
   signaled(from, text) {
@@ -118,8 +111,8 @@ class Signaling extends Attempts {
     const { code, reason } = signal.bye;
     const link = this.linkOf(signal);
     if (!link) return;
-    const what = FAREWELLS[code] ?? 'ended the connection';
-    const error = failure(code, `${JSON.stringify(signal.remote)} ${what}${reason && ': '}${reason}`);
+    const what = code === 'ERR_DENIED' ? 'denied' : 'ended';
+    const error = failure(code, `${JSON.stringify(signal.remote)} ${what} the connection${reason && ': '}${reason}`);
     const farewell = code === 'ERR_CONNECTION_CLOSED' ? null : error;
     const unwilling = ['ERR_ABORTED', 'ERR_CONNECTION_CLOSED', 'ERR_CONNECT_TIMEOUT'].includes(code);
     if (link.state === ANSWERING && link.wanted && unwilling) {
@@ -134,7 +127,7 @@ class Signaling extends Attempts {
   }
 }
 
-/** A text whose usual order is that of the id's UTF-8 bytes, which is that of its characters. */
-const order = (id) => Array.from(id, (character) => character.codePointAt(0).toString(16).padStart(6, '0')).join('');
+/** A text whose usual order is that of the id's UTF-8 bytes. */
+const order = (id) => String.fromCharCode(...new TextEncoder().encode(id));
 
 module.exports = { Signaling };

@@ -3,6 +3,7 @@
 // bounds; when to call, whom, and what a signal says is not its business, and messages are channel.js's.
 
 const { Channel } = require('./channel');
+const { uuid } = require('./random');
 const { failure } = require('./signal');
 
 /** The largest message that all browsers and webrtc-rs carry in one piece. */
@@ -41,7 +42,7 @@ class Transport extends Channel {
   /** Comes to be: as the caller, or as the called with an offer. Its description follows. */
   async start(offer) {
     const { options } = this;
-    const { channelName = Math.random().toString(36).slice(2), channelConfig } = options;
+    const { channelName = uuid(), channelConfig } = options;
     const calls = offer === undefined;
     try {
       const pc = this.#make(options);
