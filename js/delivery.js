@@ -38,33 +38,28 @@ function deliver(engine, dispatch) {
   }
 
   function step() {
-    let reached = false;
-    while (!reached && (followUp !== undefined || at < batch.length)) {
+    for (let reached = false; !reached && more(); ) {
+      const run = followUp ?? take;
+      followUp = undefined;
       try {
-        reached = next();
+        reached = run();
       } catch (error) {
         reached = true;
         throwLater(error);
       }
+      if (typeof reached === 'function') followUp = reached;
     }
-    if (followUp !== undefined || at < batch.length) pause();
+    if (more()) pause();
     // A full turn of the event loop: a stream of messages must not keep timers and sockets waiting for ever.
     else engine.turn(drain);
   }
 
-  function next() {
-    let outcome;
-    if (followUp === undefined) {
-      const i = at;
-      at += 4;
-      outcome = dispatch(batch[i], batch[i + 1], batch[i + 2], batch[i + 3]);
-    } else {
-      const run = followUp;
-      followUp = undefined;
-      outcome = run();
-    }
-    if (typeof outcome === 'function') followUp = outcome;
-    return Boolean(outcome);
+  function more() {
+    return followUp !== undefined || at < batch.length;
+  }
+
+  function take() {
+    return dispatch(batch[at++], batch[at++], batch[at++], batch[at++]);
   }
 }
 

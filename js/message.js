@@ -50,6 +50,9 @@ function sizeOf(data) {
   return typeof data === 'string' ? utf8Length(data) : data.length;
 }
 
+/** The bytes of a text. */
+const utf8 = (text) => new TextEncoder().encode(text);
+
 /** How many bytes a well-formed string has as UTF-8. */
 function utf8Length(text) {
   let bytes = text.length;
@@ -62,4 +65,4 @@ function utf8Length(text) {
   return bytes;
 }
 
-module.exports = { encode, bytesOf, checkSize, sizeOf, tooLarge, utf8Length };
+module.exports = { encode, bytesOf, checkSize, sizeOf, tooLarge, utf8, utf8Length };

@@ -2,6 +2,7 @@
 // One stream: bytes in both directions, each with its credit, and how they end. Knows the protocol's frames, and of the
 // application's object only its face: see stream-native.js and page/stream.js. Whose turn it is, is streams.js' business.
 
+const { utf8 } = require('./message');
 const { throwLater } = require('./emitter');
 const { LinkupError, connectionClosed } = require('./errors');
 const { demand, u64, u64At } = require('./wire');
@@ -107,7 +108,7 @@ class Stream {
     if (!reason && read && !this.#chunk) this.finish();
     // What a closing connection has ended arrives, whatever becomes of it here.
     else if (this.#open && !(this.#ended && this.#left === 0)) {
-      this.#frame(RESET, new TextEncoder().encode(String(reason?.message ?? reason ?? '').slice(0, MAX_REASON)));
+      this.#frame(RESET, utf8(String(reason?.message ?? reason ?? '').slice(0, MAX_REASON)));
     }
     this.#over();
     const about = { peerId: this.connection.id, cause: reason ?? undefined };

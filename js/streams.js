@@ -2,6 +2,7 @@
 // The streams of one connection: their numbers, how many there may be, and whose turn it is to send. Knows the engine's
 // `frame` and the event FRAME; what one stream may do is stream.js' business.
 
+const { utf8 } = require('./message');
 const { throwLater } = require('./emitter');
 const { LinkupError, unsupported } = require('./errors');
 const { checkName, readMetadata } = require('./options');
@@ -40,7 +41,7 @@ class Streams {
   create(about) {
     const stream = this.#add(this.#next, true, about);
     this.#next += 2;
-    if (this.frame(OPEN, stream.id, new TextEncoder().encode(JSON.stringify(about)), true) === -4) {
+    if (this.frame(OPEN, stream.id, utf8(JSON.stringify(about)), true) === -4) {
       // Whoever made it can listen before.
       queueMicrotask(() => stream.fail(unsupported('streams', this.link.remote)));
     }
@@ -156,7 +157,7 @@ class Streams {
     if (this.#concluded || connection.listenerCount('stream') === 0) reason = 'nobody listens to streams';
     else if (this.#theirs === MAX_THEIRS) reason = 'too many streams';
     if (reason) {
-      this.frame(RESET, id, new TextEncoder().encode(reason));
+      this.frame(RESET, id, utf8(reason));
       return false;
     }
     this.#theirs += 1;

@@ -12,14 +12,21 @@ const shortNames = require('./short-names');
 const root = path.join(__dirname, '..');
 
 /** The whole library, minified and compressed: near what it has, so that growing is a decision. The aim is 10 KiB. */
-const MAX_BYTES = 19_800;
+const MAX_BYTES = 18_700;
+
+/** Compresses better before the rest. */
+const FIRST = "import './js/message.js';";
 
 const OUTPUTS = [
-  { file: 'dist/linkup.js', format: 'iife', entry: "import linkup from './js/page.mjs'; globalThis.linkup = linkup;" },
+  {
+    file: 'dist/linkup.js',
+    format: 'iife',
+    entry: `${FIRST} import linkup from './js/page.mjs'; globalThis.linkup = linkup;`,
+  },
   {
     file: 'dist/linkup.mjs',
     format: 'esm',
-    entry: "export * from './js/page.mjs'; export { default } from './js/page.mjs';",
+    entry: `${FIRST} export * from './js/page.mjs'; export { default } from './js/page.mjs';`,
   },
 ];
 

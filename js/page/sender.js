@@ -4,7 +4,7 @@
 // The same rules in Rust: crates/core/src/wire/{outgoing,ledger}.rs.
 
 const EVENTS = require('../events');
-const { utf8Length } = require('../message');
+const { utf8Length, utf8 } = require('../message');
 const { Fifo } = require('./fifo');
 const { BEGIN, BINARY, FRAME_COST, MAX_BODY, MAX_HEADER, MORE, PING, encodeFrame } = require('./frame');
 const { demand, u32 } = require('../wire');
@@ -228,7 +228,7 @@ class Sender {
         return this.#expect(token);
       }
       const text = typeof data === 'string';
-      const bytes = text ? new TextEncoder().encode(data) : data;
+      const bytes = text ? utf8(data) : data;
       this.#cut = { bytes, whole, at: 0, step: 0, token, begin: [BEGIN, text ? 0 : 1, ...u32(whole)] };
     }
     const cut = this.#cut;

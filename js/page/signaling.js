@@ -2,6 +2,7 @@
 // What remote peers say through the broker: offers, answers, candidates, byes. All of it may be hostile.
 // The same rules in Rust: crates/core/src/{signaling,glare}.rs.
 
+const { utf8 } = require('../message');
 const { Attempts } = require('./attempt');
 const EVENTS = require('../events');
 const { failure, readSignal } = require('./signal');
@@ -128,6 +129,6 @@ class Signaling extends Attempts {
 }
 
 /** A text whose usual order is that of the id's UTF-8 bytes. */
-const order = (id) => String.fromCharCode(...new TextEncoder().encode(id));
+const order = (id) => String.fromCharCode(...utf8(id));
 
 module.exports = { Signaling };

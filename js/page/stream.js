@@ -3,7 +3,7 @@
 // nothing of frames and credit.
 
 const { Emitter } = require('../emitter');
-const { bytesOf } = require('../message');
+const { bytesOf, utf8 } = require('../message');
 
 /** Bytes that wait until a writer is told to. */
 const HIGH_WATER_MARK = 128 * 1024;
@@ -56,7 +56,7 @@ function streamPair(stream) {
     pair.emit('close');
   }
 
-  const encode = (chunk) => (typeof chunk === 'string' ? new TextEncoder().encode(chunk) : bytesOf(chunk));
+  const encode = (chunk) => (typeof chunk === 'string' ? utf8(chunk) : bytesOf(chunk));
 
   const readable = new ReadableStream(
     {
