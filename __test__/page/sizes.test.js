@@ -154,14 +154,14 @@ for (const name of installed()) {
     }
 
     test('a page with a smaller limit announces that', async () => {
-      const peer = await PEERS['a page']({ limits: { messageBytes: 1001 } });
+      const peer = await PEERS['a page']({ limits: { messageBytes: 2001 } });
       for (const calls of [true, false]) {
         await connect(peer, calls, null);
         const said = await plain.evaluate(() => {
           simple.send(JSON.stringify('x'.repeat(999)));
           return [simple.heardSdp.match(/a=max-message-size:.*/g), simple._pc.sctp.maxMessageSize];
         });
-        assert.deepEqual(said, [['a=max-message-size:1001'], 1001]);
+        assert.deepEqual(said, [['a=max-message-size:2001'], 2001]);
         const size = await peer.run(async (peer) => {
           while (peer.heard.length < 1) await new Promise((resolve) => peer.once('message', resolve));
           return peer.heard.pop().length;

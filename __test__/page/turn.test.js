@@ -66,7 +66,8 @@ for (const name of installed()) {
       const host = address();
       if (host === undefined) return t.skip('this machine has no network');
       const files = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-turn-'));
-      fs.writeFileSync(path.join(files, 'index.html'), '<!doctype html>');
+      fs.copyFileSync(path.join(__dirname, '../../dist/linkup.js'), path.join(files, 'linkup.js'));
+      fs.writeFileSync(path.join(files, 'index.html'), '<!doctype html><script src="linkup.js"></script>');
       // No `allow`, although that address is private: the two relayed addresses meet inside the server.
       const broker = await linkup.createBroker({ port: 0, host, files, turn: { port: 0 } }).ready;
       const browser = await launch(name);
@@ -81,6 +82,22 @@ for (const name of installed()) {
           assert.equal(length, 100_000);
           assert.deepEqual(types, ['relay']);
         }
+        // A peer that names no servers uses those of its broker, on both sides.
+        const node = linkup.createPeer('node', { brokerUrl: broker.url, iceTransportPolicy: 'relay' });
+        node.on('message', ({ from, message }) => node.send(from, message).catch(() => {}));
+        await new Promise((resolve) => node.once('register', resolve));
+        const heard = await page.evaluate(async () => {
+          // At once: what is asked for before the registration waits for the servers, too.
+          const peer = linkup.createPeer('page', { iceTransportPolicy: 'relay' });
+          const connection = await peer.connect('node');
+          const echo = new Promise((resolve) => connection.once('message', resolve));
+          await connection.send({ relayed: 'é' });
+          const result = { message: await echo, path: (await connection.stats()).path };
+          await peer.close();
+          return result;
+        });
+        assert.deepEqual(heard, { message: { relayed: 'é' }, path: 'turn' });
+        await node.close();
       } finally {
         await browser.close();
         await broker.close();

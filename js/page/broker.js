@@ -1,8 +1,10 @@
 'use strict';
 // The session of one peer with the broker: finding one that works, registering, noticing that it is gone, coming back.
+// It gives the ICE servers, too.
 // Knows nothing of connections. The same rules in Rust: crates/core/src/registration.rs.
 
 const { isObject } = require('../check');
+const { iceServersOf } = require('../ice');
 const { uuid } = require('./random');
 const { takeSecret } = require('./secrets');
 const { VERSION, codeOf, failure, parse } = require('./signal');
@@ -27,7 +29,13 @@ const STOPPING = 500;
 const IDLE = 0;
 const OPENING = 1;
 const REGISTERING = 2;
-const REGISTERED = 3;
+/** Registered, and asked for ICE servers; attempts wait for the answer, but not for long. */
+const FETCHING = 3;
+const REGISTERED = 4;
+const ICE_WAIT = 300;
+/** ICE servers that are used, and the shortest life of their credentials that is believed. */
+const MAX_SERVERS = 8;
+const MIN_LIFE = 10000;
 
 /**
  * The session of a peer with the broker.
@@ -40,7 +48,9 @@ function session(options, peer) {
   let state = IDLE;
   let socket;
   let timer;
-  // Who waits for the answer to a request: `(found, error)`.
+  let renewal;
+  const iceFromBroker = !options.iceServers;
+  // Who waits for the answer to a request: `(found, error, message)`.
   const questions = new Map();
   // Whether somebody is there: asked as soon as, and whenever, there is a registration.
   const finds = new Set();
@@ -152,6 +162,7 @@ function session(options, peer) {
 
   function drop() {
     questions.clear();
+    clearTimeout(renewal);
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
@@ -193,7 +204,27 @@ function session(options, peer) {
   function register() {
     state = REGISTERING;
     ask({ type: 'register', id, secret: broker.secret, token, version: VERSION }, registered);
+    askForIce();
     limit(timeouts.broker);
+  }
+
+  /** Where the application names no ICE servers, the broker may: asked for at each registration, and before they expire. */
+  function askForIce() {
+    clearTimeout(renewal);
+    if (!iceFromBroker) return;
+    ask({ type: 'ice' }, (_found, _error, message) => {
+      try {
+        options.iceServers = iceServersOf(message?.iceServers, 'ice').slice(0, MAX_SERVERS);
+        if (message.ttl > 0) renewal = setTimeout(askAgain, Math.max(message.ttl * 750, MIN_LIFE));
+      } catch {
+        // An older broker, or one that talks nonsense: then there are none.
+      }
+      if (state === FETCHING) ready();
+    });
+  }
+
+  function askAgain() {
+    if (state === REGISTERED) askForIce();
   }
 
   function text(data) {
@@ -201,7 +232,7 @@ function session(options, peer) {
     if (typeof id === 'string') {
       const answered = questions.get(id);
       questions.delete(id);
-      return answered?.((message ?? null) !== null, errorOf(error));
+      return answered?.((message ?? null) !== null, errorOf(error), message);
     }
     if (id === null) {
       if (error && !toldComplaint) peer.putError(errorOf(error));
@@ -228,6 +259,13 @@ function session(options, peer) {
       pauseAfterRound(refusal.message);
       return noBroker(refusal);
     }
+    // The answer about ICE servers is right behind. A broker that is not linkup's may say nothing.
+    state = FETCHING;
+    if (iceFromBroker && !options.iceServers) after(ICE_WAIT, ready);
+    else ready();
+  }
+
+  function ready() {
     state = REGISTERED;
     since = Date.now();
     returnUntil = broker.ever ? since + RETURN_WINDOW : 0;
