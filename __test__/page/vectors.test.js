@@ -1,0 +1,66 @@
+'use strict';
+// The frames of vectors/frames.json in the browsers themselves: what decodes, to what, and what is refused.
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { test } = require('node:test');
+const esbuild = require('esbuild');
+const { installed, launch } = require('./browser');
+const { serve } = require('./server');
+const vectors = require('../../vectors/frames.json');
+
+const KINDS = ['ack', 'fin', 'fin-ack', 'binary', 'begin', 'more', 'ping', 'open', 'data', 'end', 'reset', 'credit'];
+KINDS.push('bundle');
+
+/** js/page/frame.js as a script that leaves it in the global `frame`. */
+async function script() {
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [path.join(__dirname, '../../js/page/frame.js')],
+    bundle: true,
+    write: false,
+    format: 'iife',
+    globalName: 'frame',
+  });
+  return outputFiles[0].text;
+}
+
+/** In the page: the kind and the body of each frame as it decodes; null where it is refused. */
+function decodeAll(texts) {
+  return texts.map((text) => {
+    const bytes = Uint8Array.from(text.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
+    try {
+      const [kind, body, a, b] = frame.decodeFrame(bytes);
+      return { kind, body: Array.from(body, (byte) => byte.toString(16).padStart(2, '0')).join(''), a, b };
+    } catch {
+      return null;
+    }
+  });
+}
+
+for (const name of installed()) {
+  test(`${name}: ${vectors.length} vectors`, { timeout: 120_000 }, async () => {
+    const server = await serve();
+    const browser = await launch(name);
+    try {
+      const page = await browser.page(`${server.url}/`);
+      await page.addScriptTag({ content: await script() });
+      const decoded = await page.evaluate(
+        decodeAll,
+        vectors.map(({ hex }) => hex),
+      );
+      for (const [i, { hex, frame, body = '', received, handed, binary, total }] of vectors.entries()) {
+        if (frame === null) {
+          assert.equal(decoded[i], null, hex);
+          continue;
+        }
+        assert.equal(KINDS[decoded[i].kind - 1], frame, hex);
+        assert.equal(decoded[i].body, body, hex);
+        if (frame === 'ack') assert.deepEqual([decoded[i].a, decoded[i].b], [received, handed], hex);
+        if (frame === 'begin') assert.deepEqual([decoded[i].a, decoded[i].b], [Number(binary), total], hex);
+      }
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+}
