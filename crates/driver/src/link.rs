@@ -173,7 +173,8 @@ impl Link {
         let before = self.queued.load(Ordering::SeqCst);
         let cost = before + self.wire.unacknowledged.load(Ordering::Relaxed) + self.waiting() * MESSAGE_COST;
         // Whoever has waited for room may send any message, also one as large as the whole buffer.
-        if cost + length > self.limits.buffered_bytes && before > self.limits.high_water_mark {
+        let mark = self.limits.high_water_mark;
+        if cost + length > self.limits.buffered_bytes && !(length > mark && before <= mark) {
             return Err(SendError::BufferFull);
         }
         queue.messages.push_back((message, token));
