@@ -181,7 +181,9 @@ class Transport extends Channel {
     this.#beat = setInterval(() => {
       this.quiet += 1;
       if (this.quiet === QUIET) this.ping();
-      if (this.quiet === SILENT) this.#silent();
+      // While the browser itself hears the remote, it is a lost burst that SCTP sends again, after seconds.
+      const heard = ['connected', 'completed'].includes(this.#pc?.iceConnectionState);
+      if (this.quiet >= SILENT && !heard) this.#silent();
     }, idle * BEAT);
   }
 
