@@ -34,7 +34,7 @@ class End {
   constructor({ linkup, brokerUrl, using }, id) {
     this.#using = using;
     // On a busy machine packets are lost, and SCTP takes its time; how long is not what is tested here.
-    this.peer = linkup.createPeer(id, { brokerUrl, timeouts: { close: 30_000 } });
+    this.peer = linkup.createPeer(id, { brokerUrl, timeouts: { idle: 60_000, close: 60_000 } });
     this.peer.on('connection', (connection) => this.#adopt(connection));
     this.registered = new Promise((resolve) => this.peer.once('register', resolve));
   }
