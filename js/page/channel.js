@@ -78,9 +78,10 @@ class Channel extends Receiver {
     this.dataChannel = channel;
     channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = Math.min(LOW, this.options.limits.highWaterMark);
-    // Chromium never counts down the bufferedAmount of what is sent in the turn in which it hands over a remote's channel.
+    // Chromium never counts down the bufferedAmount of what is sent in the turn in which it says that a channel is open, or
+    // hands over a remote's, which is open before it says so.
     const opened = () => inTurn(() => this.#opened());
-    channel.onopen = this.#ripe > 0 ? () => this.#opened() : opened;
+    channel.onopen = opened;
     channel.onmessage = ({ data }) => {
       this.#opened();
       this.quiet = this.#ripe = 0;
@@ -96,7 +97,7 @@ class Channel extends Receiver {
       this.#error = error;
     };
     channel.onclose = () => this.#ended();
-    if (channel.readyState === 'open') channel.onopen();
+    if (channel.readyState === 'open') inTurn(opened);
   }
 
   #opened() {
