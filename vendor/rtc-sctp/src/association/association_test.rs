@@ -1033,7 +1033,7 @@ fn test_timed_retransmit_deadline_and_reliable_exemptions() -> Result<()> {
         stream.write_sctp(now, &Bytes::from_static(b"test"), ppi)?;
         assert_eq!(1, data_chunks(&a.gather_outbound(now).0));
         a.inflight_queue.mark_all_to_retrasmit();
-        a.t3_retransmit_pending = true;
+        a.retransmit_pending = true;
         assert_eq!(
             usize::from(retransmit),
             data_chunks(&a.gather_outbound(now + elapsed).0)
@@ -1436,6 +1436,7 @@ fn test_rexmit_budget_counts_fast_and_timer_retransmissions() -> Result<()> {
             for attempt in 0..=max_retransmits {
                 let at = if fast_first && attempt == 0 {
                     a.inflight_queue.get_mut(first_tsn).unwrap().miss_indicator = 3;
+                    a.mark_for_retransmission(first_tsn);
                     a.will_retransmit_fast = true;
                     now + Duration::from_millis(1)
                 } else {

@@ -66,6 +66,9 @@ pub(crate) mod timer;
 #[cfg(test)]
 mod association_test;
 
+/// A SACK chunk without its blocks (RFC 9260 §3.3.4).
+const SACK_HEADER_SIZE: u32 = 16;
+
 /// Reasons why an association might be lost
 #[derive(Debug, Error, Clone, PartialEq)]
 #[non_exhaustive]
@@ -170,11 +173,11 @@ pub struct Association {
     will_retransmit_fast: bool,
     will_retransmit_reconfig: bool,
     /// True only while the in-flight queue may still hold chunks flagged for
-    /// T3-rtx retransmission (set when the timer marks them, cleared once the
-    /// scan has re-sent them all). Lets `gather_outbound` skip the O(in-flight)
+    /// retransmission (set when the T3-rtx timer or reports that they are
+    /// missing mark them, cleared once the scan has re-sent them all). Lets `gather_outbound` skip the O(in-flight)
     /// retransmit scan entirely in the steady state, where nothing is ever
     /// marked — that scan was the single hottest function in the send profile.
-    t3_retransmit_pending: bool,
+    retransmit_pending: bool,
 
     will_send_shutdown_ack: bool,
     will_send_shutdown_complete: bool,
@@ -223,6 +226,10 @@ pub struct Association {
 
     // Congestion control parameters
     max_receive_buffer_size: u32,
+    /// The chunk that was sent into a window that was too small for it (RFC 9260 §6.1 A).
+    window_probe: Option<u32>,
+    /// The receiver window that the last SACK told the peer of.
+    advertised_credit: u32,
     // my congestion window size
     pub(crate) cwnd: u32,
     // calculated peer's receiver windows size
@@ -278,7 +285,7 @@ impl Default for Association {
             will_send_forward_tsn: false,
             will_retransmit_fast: false,
             will_retransmit_reconfig: false,
-            t3_retransmit_pending: false,
+            retransmit_pending: false,
 
             will_send_shutdown_ack: false,
             will_send_shutdown_complete: false,
@@ -318,6 +325,8 @@ impl Default for Association {
 
             // Congestion control parameters
             max_receive_buffer_size: 0,
+            window_probe: None,
+            advertised_credit: 0,
             // my congestion window size
             cwnd: 0,
             // calculated peer's receiver windows size
@@ -393,6 +402,7 @@ impl Association {
             side,
             handshake_completed: false,
             max_receive_buffer_size: config.max_receive_buffer_size(),
+            advertised_credit: config.max_receive_buffer_size(),
             max_message_size: config.max_message_size(),
             my_max_num_outbound_streams: config.max_num_outbound_streams(),
             my_max_num_inbound_streams: config.max_num_inbound_streams(),
@@ -1466,14 +1476,41 @@ impl Association {
         //       TSN Ack and the Gap Ack Blocks.
 
         // acknowledged payload bytes were already released from the in-flight queue
-        let bytes_outstanding = self.inflight_queue.get_num_bytes() as u32;
+        let bytes_outstanding = self.inflight_queue.outstanding_bytes() as u32;
         if bytes_outstanding >= d.advertised_receiver_window_credit {
             self.rwnd = 0;
         } else {
             self.rwnd = d.advertised_receiver_window_credit - bytes_outstanding;
         }
 
-        self.process_fast_retransmission(d.cumulative_tsn_ack, htna, cum_tsn_ack_point_advanced)?;
+        // A probe that the peer had no room for is sent again as soon as it has: nothing else would be before T3.
+        if let Some(tsn) = self.window_probe {
+            let gone = !self
+                .inflight_queue
+                .get(tsn)
+                .is_some_and(ChunkPayloadData::is_outstanding);
+            if gone {
+                self.window_probe = None;
+            } else if d.advertised_receiver_window_credit >= self.mtu {
+                self.window_probe = None;
+                self.rto_mgr.progress();
+                self.mark_for_retransmission(tsn);
+            }
+        }
+
+        let highest_reported = d
+            .gap_ack_blocks
+            .iter()
+            .map(|block| d.cumulative_tsn_ack.wrapping_add(block.end as u32))
+            .fold(d.cumulative_tsn_ack, |highest, tsn| {
+                if sna32lt(highest, tsn) { tsn } else { highest }
+            });
+        self.process_fast_retransmission(
+            d.cumulative_tsn_ack,
+            htna,
+            highest_reported,
+            cum_tsn_ack_point_advanced,
+        )?;
 
         if self.use_forward_tsn {
             // RFC 3758 Sec 3.5 C1
@@ -1565,8 +1602,8 @@ impl Association {
 
         // Advance peer_last_tsn
         while sna32lt(self.peer_last_tsn, c.new_cumulative_tsn) {
-            self.payload_queue.pop(self.peer_last_tsn + 1); // may not exist
-            self.peer_last_tsn += 1;
+            self.payload_queue.pop(self.peer_last_tsn.wrapping_add(1)); // may not exist
+            self.peer_last_tsn = self.peer_last_tsn.wrapping_add(1);
         }
 
         // Report new peer_last_tsn value and abandoned largest SSN value to
@@ -1661,8 +1698,12 @@ impl Association {
         // Meaning, if peer_last_tsn+1 points to a chunk that is received,
         // advance peer_last_tsn until peer_last_tsn+1 points to unreceived chunk.
         //debug!("[{}] peer_last_tsn = {}", self.side, self.peer_last_tsn);
-        while self.payload_queue.pop(self.peer_last_tsn + 1).is_some() {
-            self.peer_last_tsn += 1;
+        while self
+            .payload_queue
+            .pop(self.peer_last_tsn.wrapping_add(1))
+            .is_some()
+        {
+            self.peer_last_tsn = self.peer_last_tsn.wrapping_add(1);
             //debug!("[{}] peer_last_tsn = {}", self.side, self.peer_last_tsn);
 
             let rst_reqs: Vec<ParamOutgoingResetRequest> =
@@ -1854,6 +1895,7 @@ impl Association {
         // release does not acknowledge DATA; duplicates and never-sent TSNs
         // assigned only for FORWARD TSN do not count as newly acknowledged DATA.
         if newly_acked_data {
+            self.rto_mgr.progress();
             self.timers.reset_retrans(Timer::T3RTX);
         }
         if earliest_outstanding.is_some_and(|tsn| {
@@ -1897,7 +1939,10 @@ impl Association {
             //      most, the lesser of 1) the total size of the previously
             //      outstanding DATA chunk(s) acknowledged, and 2) the destination's
             //      path MTU.
-            if !self.in_fast_recovery && !self.pending_queue.is_empty() {
+            // What was lost and waits for the window uses it as much as what is new: without, a window of one
+            // MTU after a time-out would stay so for all that is to be sent again.
+            if !self.in_fast_recovery && (!self.pending_queue.is_empty() || self.retransmit_pending)
+            {
                 self.cwnd += std::cmp::min(total_bytes_acked as u32, self.cwnd); // TCP way
                 // self.cwnd += min32(uint32(total_bytes_acked), self.mtu) // SCTP way (slow)
                 trace!(
@@ -1944,64 +1989,78 @@ impl Association {
         &mut self,
         cum_tsn_ack_point: u32,
         htna: u32,
+        highest_reported: u32,
         cum_tsn_ack_point_advanced: bool,
     ) -> Result<()> {
-        // HTNA algorithm - RFC 4960 Sec 7.2.4
-        // Increment missIndicator of each chunks that the SACK reported missing
-        // when either of the following is met:
-        // a)  Not in fast-recovery
-        //     miss indications are incremented only for missing TSNs prior to the
-        //     highest TSN newly acknowledged in the SACK.
-        // b)  In fast-recovery AND the Cumulative TSN Ack Point advanced
-        //     the miss indications are incremented for all TSNs reported missing
-        //     in the SACK.
-        if !self.in_fast_recovery || cum_tsn_ack_point_advanced {
-            let max_tsn = if !self.in_fast_recovery {
-                // a) increment only for missing TSNs prior to the HTNA
-                htna
-            } else {
-                // b) increment for all TSNs reported missing
-                cum_tsn_ack_point.wrapping_add(self.inflight_queue.len() as u32 + 1)
+        // HTNA algorithm - RFC 9260 Sec 7.2.4
+        // Miss indications are incremented only for missing TSNs prior to the highest TSN newly acknowledged in the
+        // SACK; in fast recovery, when the Cumulative TSN Ack Point advanced, for all TSNs reported missing.
+        // A chunk that was sent again before is missing again only when something that was sent later arrived.
+        let max_tsn = if self.in_fast_recovery && cum_tsn_ack_point_advanced {
+            highest_reported
+        } else {
+            htna
+        };
+
+        let mut tsn = cum_tsn_ack_point.wrapping_add(1);
+        while sna32lt(tsn, max_tsn) {
+            let Some(c) = self.inflight_queue.get_mut(tsn) else {
+                return Err(Error::ErrTsnRequestNotExist);
             };
+            if c.is_outstanding() && !c.retransmit && c.is_missing_after(htna) {
+                c.miss_indicator += 1;
+                if c.miss_indicator >= 3 {
+                    // 1)  Mark the missing DATA chunk(s) for retransmission.
+                    self.mark_for_retransmission(tsn);
+                    if !self.in_fast_recovery {
+                        // 2)  If not in Fast Recovery, adjust the ssthresh and cwnd of the
+                        //     destination address(es) to which the missing DATA chunks were
+                        //     last sent, according to the formula described in Section 7.2.3.
+                        self.in_fast_recovery = true;
+                        self.fast_recover_exit_point = self.my_next_tsn.wrapping_sub(1);
+                        self.ssthresh = std::cmp::max(self.cwnd / 2, 4 * self.mtu);
+                        self.cwnd = self.ssthresh;
+                        self.partial_bytes_acked = 0;
+                        // 3)  One packet of them goes whatever the window says; the others as it opens.
+                        self.will_retransmit_fast = true;
 
-            let mut tsn = cum_tsn_ack_point.wrapping_add(1);
-            while sna32lt(tsn, max_tsn) {
-                if let Some(c) = self.inflight_queue.get_mut(tsn) {
-                    if c.is_outstanding() && c.miss_indicator < 3 {
-                        c.miss_indicator += 1;
-                        if c.miss_indicator == 3 && !self.in_fast_recovery {
-                            // 2)  If not in Fast Recovery, adjust the ssthresh and cwnd of the
-                            //     destination address(es) to which the missing DATA chunks were
-                            //     last sent, according to the formula described in Section 7.2.3.
-                            self.in_fast_recovery = true;
-                            self.fast_recover_exit_point = htna;
-                            self.ssthresh = std::cmp::max(self.cwnd / 2, 4 * self.mtu);
-                            self.cwnd = self.ssthresh;
-                            self.partial_bytes_acked = 0;
-                            self.will_retransmit_fast = true;
-
-                            trace!(
-                                "[{}] updated cwnd={} ssthresh={} inflight={} (FR)",
-                                self.side,
-                                self.cwnd,
-                                self.ssthresh,
-                                self.inflight_queue.get_num_bytes()
-                            );
-                        }
+                        trace!(
+                            "[{}] updated cwnd={} ssthresh={} inflight={} (FR)",
+                            self.side,
+                            self.cwnd,
+                            self.ssthresh,
+                            self.inflight_queue.get_num_bytes()
+                        );
                     }
-                } else {
-                    return Err(Error::ErrTsnRequestNotExist);
                 }
-
-                tsn = tsn.wrapping_add(1);
             }
-        }
 
-        if self.in_fast_recovery && cum_tsn_ack_point_advanced {
-            self.will_retransmit_fast = true;
+            tsn = tsn.wrapping_add(1);
         }
 
         Ok(())
+    }
+
+    /// RFC 9260 §6.2.1 C: what is marked is no longer on its way, and counts neither against the window nor against
+    /// what the peer can take.
+    fn mark_for_retransmission(&mut self, tsn: u32) {
+        let before = self.inflight_queue.outstanding_bytes();
+        self.inflight_queue.mark(tsn);
+        let marked = before - self.inflight_queue.outstanding_bytes();
+        self.rwnd = self.rwnd.saturating_add(marked as u32);
+        self.retransmit_pending = true;
+    }
+
+    /// Counts a retransmission that goes out now, and gives the chunk as it is to be sent.
+    fn commit_retransmission(&mut self, tsn: u32) {
+        let next_tsn = self.my_next_tsn;
+        self.inflight_queue.unmark(tsn);
+        if let Some(c) = self.inflight_queue.get_mut(tsn) {
+            c.nsent += 1;
+            c.miss_indicator = 0;
+            c.resent_before = next_tsn;
+            self.rwnd = self.rwnd.saturating_sub(c.user_data.len() as u32);
+        }
     }
 
     /// The caller must hold the lock. This method was only added because the
@@ -2302,7 +2361,7 @@ impl Association {
     ) -> Vec<Bytes> {
         // Nothing is ever flagged for T3-rtx in the steady state, so skip the
         // full in-flight scan unless the T3-rtx timer has actually marked chunks.
-        if self.t3_retransmit_pending
+        if self.retransmit_pending
             && let Err(err) = self.get_data_packets_to_retransmit(now, &mut raw_packets)
         {
             self.fail_message_queue(err);
@@ -2475,15 +2534,16 @@ impl Association {
             }
 
             for chunk in &mut to_fast_retrans {
-                if let Some(c) = self.inflight_queue.get_mut(chunk.tsn) {
-                    c.nsent += 1;
-                    chunk.nsent = c.nsent;
-                    self.stats.inc_fast_retrans();
-                    trace!(
-                        "[{}] fast-retransmit: tsn={} sent={} htna={}",
-                        self.side, c.tsn, c.nsent, self.fast_recover_exit_point
-                    );
-                }
+                self.commit_retransmission(chunk.tsn);
+                chunk.nsent += 1;
+                self.stats.inc_fast_retrans();
+                trace!(
+                    "[{}] fast-retransmit: tsn={} sent={} htna={}",
+                    self.side, chunk.tsn, chunk.nsent, self.fast_recover_exit_point
+                );
+            }
+            if let Some(first) = to_fast_retrans.first() {
+                self.restart_t3_for(first.tsn, now);
             }
             self.bundle_data_chunks_into_packets(to_fast_retrans, &mut raw_packets);
         }
@@ -2592,16 +2652,15 @@ impl Association {
         now: Instant,
         raw_packets: &mut Vec<Bytes>,
     ) -> Result<()> {
-        let awnd = std::cmp::min(self.cwnd, self.rwnd);
+        let outstanding = self.inflight_queue.outstanding_bytes();
         let mut chunks: Vec<ChunkPayloadData> = vec![];
         let mut bytes_to_send = 0;
-        let mut done = false;
         let mut i = 0;
         // Assume we will re-send every flagged chunk; flip back on if we stop
-        // early (a marked chunk that doesn't fit awnd, or a zero-window probe)
-        // so the next gather_outbound still scans.
+        // early (a marked chunk that doesn't fit the windows) so the next
+        // gather_outbound still scans.
         let mut chunks_remaining = false;
-        while !done {
+        loop {
             let tsn = self.cumulative_tsn_ack_point.wrapping_add(i + 1);
             if let Some(c) = self.inflight_queue.get(tsn) {
                 if !c.retransmit {
@@ -2625,13 +2684,17 @@ impl Association {
                     break;
                 };
 
-                if i == 0 && self.rwnd < c.user_data.len() as u32 {
-                    // Send it as a zero window probe
-                    done = true;
-                    chunks_remaining = true;
-                } else if bytes_to_send + c.user_data.len() > awnd as usize {
+                // RFC 9260 §6.1 A and B: no more than both windows allow, but always one chunk, the probe of a
+                // window of zero.
+                let len = c.user_data.len();
+                let fits = outstanding + bytes_to_send + len <= self.cwnd as usize
+                    && bytes_to_send + len <= self.rwnd as usize;
+                if !fits && outstanding + bytes_to_send > 0 {
                     chunks_remaining = true;
                     break;
+                }
+                if len > self.rwnd as usize {
+                    self.window_probe = Some(tsn);
                 }
 
                 bytes_to_send += c.user_data.len();
@@ -2647,23 +2710,35 @@ impl Association {
 
         // Cleared once the whole in-flight window has been rescanned with nothing
         // left flagged; kept set while awnd/zero-window left chunks behind.
-        self.t3_retransmit_pending = chunks_remaining;
+        self.retransmit_pending = chunks_remaining;
 
         // A later candidate can abandon an earlier fragment already selected
         // into this batch. Commit attempts only after whole-message retirement.
         for chunk in &mut chunks {
-            if let Some(c) = self.inflight_queue.get_mut(chunk.tsn) {
-                c.retransmit = false;
-                c.nsent += 1;
-                chunk.nsent = c.nsent;
-                trace!(
-                    "[{}] retransmitting tsn={} ssn={} sent={}",
-                    self.side, c.tsn, c.stream_sequence_number, c.nsent
-                );
-            }
+            self.commit_retransmission(chunk.tsn);
+            chunk.nsent += 1;
+            trace!(
+                "[{}] retransmitting tsn={} ssn={} sent={}",
+                self.side, chunk.tsn, chunk.stream_sequence_number, chunk.nsent
+            );
+        }
+        if let Some(first) = chunks.first() {
+            self.restart_t3_for(first.tsn, now);
         }
         self.bundle_data_chunks_into_packets(chunks, raw_packets);
         Ok(())
+    }
+
+    /// RFC 9260 §7.2.4, 4: the timer starts again with the retransmission of the earliest outstanding chunk.
+    fn restart_t3_for(&mut self, tsn: u32, now: Instant) {
+        let earliest = self.inflight_queue.sorted.iter().copied().find(|tsn| {
+            self.inflight_queue
+                .get(*tsn)
+                .is_some_and(ChunkPayloadData::is_outstanding)
+        });
+        if earliest == Some(tsn) {
+            self.timers.start(Timer::T3RTX, now, self.rto_mgr.get_rto());
+        }
     }
 
     fn release_stream_buffers(&mut self, bytes_acked_per_stream: &FxHashMap<u16, i64>) {
@@ -2833,8 +2908,8 @@ impl Association {
         for tsn in inflight {
             if let Some(c) = self.inflight_queue.get_mut(tsn) {
                 changed |= !c.abandoned();
-                c.mark_abandoned();
                 let (si, generation) = (c.stream_identifier, c.stream_generation);
+                self.inflight_queue.abandon(tsn);
                 let released = self.inflight_queue.release_payload(tsn) as i64;
                 if released > 0
                     && self
@@ -2916,7 +2991,8 @@ impl Association {
     ) -> (Vec<ChunkPayloadData>, Vec<u16>) {
         let mut chunks = vec![];
         let mut sis_to_reset = vec![]; // stream identifiers to reset
-        if !self.pending_queue.is_empty() {
+        // RFC 9260 §6.1 C: what is marked for retransmission goes first.
+        if !self.pending_queue.is_empty() && !self.retransmit_pending {
             // RFC 4960 sec 6.1.  Transmission of DATA Chunks
             //   A) At any given time, the data sender MUST NOT transmit new data to
             //      any destination transport address if its peer's rwnd indicates
@@ -2963,7 +3039,7 @@ impl Association {
                     continue;
                 }
 
-                if self.inflight_queue.get_num_bytes() + data_len > self.cwnd as usize {
+                if self.inflight_queue.outstanding_bytes() + data_len > self.cwnd as usize {
                     break; // would exceeds cwnd
                 }
 
@@ -2991,6 +3067,9 @@ impl Association {
                 // Send zero window probe
                 if let Some(c) = self.pending_queue.peek() {
                     let (beginning_fragment, unordered) = (c.beginning_fragment, c.unordered);
+                    if c.user_data.len() > self.rwnd as usize {
+                        self.window_probe = Some(self.my_next_tsn);
+                    }
 
                     if let Some(chunk) = self.move_pending_data_chunk_to_inflight_queue(
                         beginning_fragment,
@@ -3106,11 +3185,36 @@ impl Association {
     }
 
     fn create_selective_ack_chunk(&mut self) -> ChunkSelectiveAck {
+        let mut gap_ack_blocks = self.payload_queue.get_gap_ack_blocks(self.peer_last_tsn);
+        let mut duplicate_tsn = self.payload_queue.pop_duplicates();
+        // RFC 9260 §3.3.4: no more than fits the path's MTU; the first blocks are the ones to act on.
+        let blocks = self
+            .mtu
+            .saturating_sub(COMMON_HEADER_SIZE + SACK_HEADER_SIZE) as usize
+            / 4;
+        gap_ack_blocks.truncate(blocks);
+        duplicate_tsn.truncate(blocks - gap_ack_blocks.len());
+        let credit = self.get_my_receiver_window_credit();
+        self.advertised_credit = credit;
         ChunkSelectiveAck {
             cumulative_tsn_ack: self.peer_last_tsn,
-            advertised_receiver_window_credit: self.get_my_receiver_window_credit(),
-            gap_ack_blocks: self.payload_queue.get_gap_ack_blocks(self.peer_last_tsn),
-            duplicate_tsn: self.payload_queue.pop_duplicates(),
+            advertised_receiver_window_credit: credit,
+            gap_ack_blocks,
+            duplicate_tsn,
+        }
+    }
+
+    /// The application has read. RFC 9260 §6.2: a peer that was told of a small window hears of a large one at once,
+    /// because it sends nothing that would be answered.
+    pub(crate) fn on_read(&mut self) {
+        let enough = self.max_receive_buffer_size / 4;
+        if self.advertised_credit < enough
+            && self.state() == AssociationState::Established
+            && self.get_my_receiver_window_credit() >= enough * 2
+        {
+            self.ack_state = AckState::Immediate;
+            self.timers.stop(Timer::Ack);
+            self.awake_write_loop();
         }
     }
 
@@ -3350,8 +3454,16 @@ impl Association {
                 //      ssthresh = max(cwnd/2, 4*MTU)
                 //      cwnd = 1*MTU
 
-                self.ssthresh = std::cmp::max(self.cwnd / 2, 4 * self.mtu);
-                self.cwnd = self.mtu;
+                // A peer without room for a probe says nothing of the path.
+                if self.window_probe.is_none() {
+                    self.ssthresh = std::cmp::max(self.cwnd / 2, 4 * self.mtu);
+                    self.cwnd = self.mtu;
+                }
+                self.partial_bytes_acked = 0;
+                // All that fast recovery waited for is taken for lost. If it went on, the window could not grow again
+                // before all of that has arrived, one packet for each round trip or delayed SACK.
+                self.in_fast_recovery = false;
+                self.will_retransmit_fast = false;
                 trace!(
                     "[{}] updated cwnd={} ssthresh={} inflight={} (RTO)",
                     self.side,
@@ -3373,8 +3485,11 @@ impl Association {
                     self.side, n_rtos, self.cwnd, self.ssthresh
                 );
 
+                let before = self.inflight_queue.outstanding_bytes();
                 self.inflight_queue.mark_all_to_retrasmit();
-                self.t3_retransmit_pending = true;
+                let marked = before - self.inflight_queue.outstanding_bytes();
+                self.rwnd = self.rwnd.saturating_add(marked as u32);
+                self.retransmit_pending = true;
                 self.awake_write_loop();
             }
 

@@ -33,9 +33,11 @@ fn recovery_checks_are_bounded_by_candidates_in_large_windows() -> Result<()> {
                 let tsn = a.cumulative_tsn_ack_point.wrapping_add(1);
                 if fast {
                     a.inflight_queue.get_mut(tsn).unwrap().miss_indicator = 3;
+                    a.mark_for_retransmission(tsn);
                     a.will_retransmit_fast = true;
                     // The next candidate terminates this one-packet pass.
                     a.inflight_queue.get_mut(tsn + 1).unwrap().miss_indicator = 3;
+                    a.mark_for_retransmission(tsn + 1);
                 }
                 a.inflight_queue.lookups.set(0);
                 let packets = if fast {
@@ -81,6 +83,7 @@ fn deferred_retry_rechecks_expiry_without_retiring_unrelated_messages() -> Resul
                 .get_mut(sent[0].tsn)
                 .unwrap()
                 .miss_indicator = 3;
+            a.mark_for_retransmission(sent[0].tsn);
             a.will_retransmit_fast = true;
         } else {
             a.handle_timeout(now + Duration::from_secs(1));
@@ -131,6 +134,8 @@ fn later_exhausted_fragment_cancels_previously_selected_retry() -> Result<()> {
                 .map(|c| c.tsn)
                 .collect::<Vec<_>>()
         );
+        // The retry is missing, too.
+        a.mark_for_retransmission(sent[1].tsn);
         a.cwnd = 10 * a.mtu;
         let packets = a.gather_data_packets_to_retransmit(vec![], at);
         assert_eq!(
@@ -184,6 +189,7 @@ fn candidate_abandonment_covers_wrapped_fragments_after_partial_ack() -> Result<
             assert!(a.inflight_queue.get(0).unwrap().acknowledged);
             if fast {
                 a.inflight_queue.get_mut(u32::MAX).unwrap().miss_indicator = 3;
+                a.mark_for_retransmission(u32::MAX);
                 a.will_retransmit_fast = true;
             } else {
                 a.handle_timeout(now + Duration::from_secs(1));
@@ -230,7 +236,10 @@ fn t2_backoff_does_not_compound_simultaneous_t3_expirations() -> Result<()> {
             let packets = a.gather_outbound(now).0;
             assert!(!packets.is_empty());
             assert_eq!(Some(deadline), a.timers.get(Timer::T2Shutdown));
-            assert_eq!(Some(deadline), a.timers.get(Timer::T3RTX));
+            // T3 goes back to three seconds only.
+            let t3 = now + Duration::from_secs(interval.min(3));
+            assert_eq!(Some(t3), a.timers.get(Timer::T3RTX));
+            a.timers.set(Timer::T3RTX, Some(deadline));
         }
     }
     Ok(())
@@ -262,8 +271,11 @@ fn benchmark_recovery_flushes() -> Result<()> {
                     let tsn = a.cumulative_tsn_ack_point.wrapping_add(1);
                     if fast {
                         a.inflight_queue.get_mut(tsn).unwrap().miss_indicator = 3;
+                        a.mark_for_retransmission(tsn);
+                        a.mark_for_retransmission(tsn);
                         if let Some(next) = a.inflight_queue.get_mut(tsn + 1) {
                             next.miss_indicator = 3;
+                            a.mark_for_retransmission(tsn + 1);
                         }
                         a.will_retransmit_fast = true;
                     }
@@ -302,7 +314,7 @@ fn public_rtt_reports_measurements_independently_of_backoff() {
         a.rto_mgr.backoff();
         assert_eq!(Duration::from_millis(80), a.rtt());
     }
-    assert_eq!(16_000, a.rto_mgr.get_rto());
+    assert_eq!(3_000, a.rto_mgr.get_rto());
     a.rto_mgr.set_new_rtt(160);
     assert_eq!(Duration::from_millis(90), a.rtt());
 }

@@ -34,7 +34,7 @@ impl Default for TimerConfig {
             max_t1_init_retrans: MAX_INIT_RETRANS,
             max_t1_cookie_retrans: MAX_INIT_RETRANS,
             max_t2_shutdown_retrans: NO_MAX_RETRANS,
-            max_t3_rtx_retrans: PATH_MAX_RETRANS,
+            max_t3_rtx_retrans: NO_MAX_RETRANS,
             max_reconfig_retrans: PATH_MAX_RETRANS,
             max_ack_retrans: PATH_MAX_RETRANS,
         }
@@ -168,8 +168,14 @@ impl TimerTable {
 // RFC 9260 §16 recommends a one-second initial RTO.  This value is used by
 // both T1-init and T1-cookie before an RTT measurement is available.
 const RTO_INITIAL: u64 = 1000; // msec
-const RTO_MIN: u64 = 1000; // msec
+/// Twice what a receiver may delay its SACK. RFC 9260 §16 says one second: here most losses are of a burst's last
+/// packets, on paths of milliseconds. What dcSCTP takes, too.
+const RTO_MIN: u64 = 400; // msec
 const RTO_MAX: u64 = 60000; // msec
+/// What the variation counts at least, so that a steady path does not take a delayed SACK for a loss.
+const RTO_VARIANCE_MIN: u64 = 220; // msec
+/// How far back-off goes. Whether the path is alive at all is for ICE to say, every few seconds.
+const RTO_BACKOFF_MAX: u64 = 3000; // msec
 const RTO_ALPHA: u64 = 1;
 const RTO_BETA: u64 = 2;
 const RTO_BASE: u64 = 8;
@@ -211,7 +217,7 @@ impl RtoManager {
             self.srtt = ((RTO_BASE - RTO_ALPHA) * self.srtt + RTO_ALPHA * rtt) / RTO_BASE;
         }
 
-        self.rto = (self.srtt + (4.0 * self.rttvar) as u64).clamp(RTO_MIN, RTO_MAX);
+        self.rto = self.measured_rto();
 
         self.srtt
     }
@@ -221,10 +227,26 @@ impl RtoManager {
         self.rto
     }
 
-    /// RFC 9260 6.3.3 E2: retain backoff until a new RTT measurement updates RTO.
+    /// New data were acknowledged: the path carries, and back-off ends. RFC 9260 6.3.3 E2 waits for a new measurement,
+    /// which never comes while all that is left was sent before (6.3.1 C5). As in TCP (RFC 6298 §5).
+    pub(crate) fn progress(&mut self) {
+        if !self.no_update && self.srtt > 0 {
+            self.rto = self.measured_rto();
+        }
+    }
+
+    fn measured_rto(&self) -> u64 {
+        let variance = ((4.0 * self.rttvar) as u64).max(RTO_VARIANCE_MIN);
+        (self.srtt + variance).clamp(RTO_MIN, RTO_MAX)
+    }
+
+    /// RFC 9260 6.3.3 E2.
     pub(crate) fn backoff(&mut self) {
         if !self.no_update {
-            self.rto = self.rto.saturating_mul(2).min(RTO_MAX);
+            self.rto = self
+                .rto
+                .saturating_mul(2)
+                .min(self.rto.max(RTO_BACKOFF_MAX));
         }
     }
 
@@ -272,9 +294,34 @@ mod tests {
         rto.set_rto(1000, false);
         rto.backoff();
         assert_eq!(2000, rto.get_rto());
+        rto.backoff();
+        assert_eq!(RTO_BACKOFF_MAX, rto.get_rto());
         rto.set_rto(RTO_MAX - 1, false);
         rto.backoff();
-        assert_eq!(RTO_MAX, rto.get_rto());
+        assert_eq!(RTO_MAX - 1, rto.get_rto());
+    }
+
+    #[test]
+    fn progress_ends_backoff_without_a_new_measurement() {
+        let mut rto = RtoManager::new();
+        rto.set_new_rtt(500);
+        let measured = rto.get_rto();
+        rto.backoff();
+        assert_eq!(2 * measured, rto.get_rto());
+        rto.progress();
+        assert_eq!(measured, rto.get_rto());
+    }
+
+    #[test]
+    fn a_steady_path_keeps_room_for_a_delayed_sack() {
+        let mut rto = RtoManager::new();
+        for _ in 0..100 {
+            rto.set_new_rtt(300);
+        }
+        assert!(rto.get_rto() > 300 + ACK_INTERVAL);
+        let mut rto = RtoManager::new();
+        rto.set_new_rtt(0);
+        assert_eq!(RTO_MIN, rto.get_rto());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use super::{chunk_header::*, chunk_type::*, *};
 
+use crate::util::sna32gte;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::fmt;
 use std::num::NonZeroU64;
@@ -176,6 +177,10 @@ pub struct ChunkPayloadData {
     /// Retransmission flag set when T1-RTX timeout occurred and this
     /// chunk is still in the inflight queue
     pub(crate) retransmit: bool,
+
+    /// The first TSN that was sent after this chunk's last retransmission: only acknowledgments from there on say
+    /// that the retransmission is missing, too.
+    pub(crate) resent_before: u32,
 }
 
 impl Default for ChunkPayloadData {
@@ -200,6 +205,7 @@ impl Default for ChunkPayloadData {
             nsent: 0,
             abandoned: false,
             retransmit: false,
+            resent_before: 0,
         }
     }
 }
@@ -285,6 +291,7 @@ impl Chunk for ChunkPayloadData {
             nsent: 0,
             abandoned: false,
             retransmit: false,
+            resent_before: 0,
         })
     }
 
@@ -325,7 +332,12 @@ impl ChunkPayloadData {
     }
 
     pub(crate) fn is_fast_retransmit_candidate(&self) -> bool {
-        self.is_outstanding() && self.nsent == 1 && self.miss_indicator >= 3
+        self.is_outstanding() && self.retransmit && self.miss_indicator >= 3
+    }
+
+    /// Whether a SACK that acknowledges `htna` as its highest new TSN can tell that this chunk is missing.
+    pub(crate) fn is_missing_after(&self, htna: u32) -> bool {
+        self.nsent <= 1 || sna32gte(htna, self.resent_before)
     }
 
     /// Record peer progress without changing payload ownership.

@@ -71,6 +71,8 @@ pub(crate) struct PayloadQueue {
     pub(crate) sorted: VecDeque<u32>,
     dup_tsn: Vec<u32>,
     n_bytes: usize,
+    /// Of `n_bytes`, those of chunks that are marked for retransmission: not outstanding (RFC 9260 §6.2.1 C).
+    n_marked: usize,
     /// Sent fragments of messages eligible for abandonment. A whole message
     /// uses its candidate TSN directly; only fragmented messages need a group.
     message_tsns: FxHashMap<MessageId, MessageTsns>,
@@ -156,6 +158,9 @@ impl PayloadQueue {
         let c = entry.remove();
         self.sorted.pop_front();
         self.n_bytes -= c.user_data.len();
+        if c.retransmit {
+            self.n_marked -= c.user_data.len();
+        }
         Some(c)
     }
 
@@ -194,11 +199,7 @@ impl PayloadQueue {
         let mut b = GapAckBlock::default();
         let mut gap_ack_blocks = vec![];
         for (i, tsn) in self.sorted.iter().enumerate() {
-            let diff = if *tsn >= cumulative_tsn {
-                (*tsn - cumulative_tsn) as u16
-            } else {
-                0
-            };
+            let diff = tsn.wrapping_sub(cumulative_tsn) as u16;
 
             if i == 0 {
                 b.start = diff;
@@ -227,9 +228,43 @@ impl PayloadQueue {
     }
 
     pub(crate) fn acknowledge(&mut self, tsn: u32) -> bool {
+        self.unmark(tsn);
         self.chunk_map
             .get_mut(&tsn)
             .is_some_and(ChunkPayloadData::acknowledge)
+    }
+
+    /// Marks a chunk for retransmission: it is taken for lost, and no longer outstanding.
+    pub(crate) fn mark(&mut self, tsn: u32) {
+        if let Some(c) = self.chunk_map.get_mut(&tsn)
+            && c.is_outstanding()
+            && !c.retransmit
+        {
+            c.retransmit = true;
+            self.n_marked += c.user_data.len();
+        }
+    }
+
+    /// Takes the mark of a chunk that is sent again, acknowledged or given up.
+    pub(crate) fn unmark(&mut self, tsn: u32) {
+        if let Some(c) = self.chunk_map.get_mut(&tsn)
+            && c.retransmit
+        {
+            c.retransmit = false;
+            self.n_marked -= c.user_data.len();
+        }
+    }
+
+    pub(crate) fn abandon(&mut self, tsn: u32) {
+        self.unmark(tsn);
+        if let Some(c) = self.chunk_map.get_mut(&tsn) {
+            c.mark_abandoned();
+        }
+    }
+
+    /// The bytes that are on their way as far as is known: neither acknowledged nor taken for lost.
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        self.n_bytes - self.n_marked
     }
 
     /// Release each payload byte once, preserving its acknowledgment state.
@@ -237,6 +272,9 @@ impl PayloadQueue {
         if let Some(c) = self.chunk_map.get_mut(&tsn) {
             let n = c.user_data.len();
             self.n_bytes -= n;
+            if c.retransmit {
+                self.n_marked -= n;
+            }
             c.user_data.clear();
             n
         } else {
@@ -248,12 +286,17 @@ impl PayloadQueue {
         self.sorted.back()
     }
 
+    /// All that is outstanding is lost. What was reported missing before says nothing of what is sent from now on.
     pub(crate) fn mark_all_to_retrasmit(&mut self) {
         for c in self.chunk_map.values_mut() {
             if !c.is_outstanding() {
                 continue;
             }
-            c.retransmit = true;
+            c.miss_indicator = 0;
+            if !c.retransmit {
+                c.retransmit = true;
+                self.n_marked += c.user_data.len();
+            }
         }
     }
 
