@@ -187,20 +187,20 @@ test('a close that is not confirmed says how many messages, not frames, may be l
 test('the end comes after everything that was taken', () => {
   const { end, fake, heard } = solo();
   for (const send of [() => end.send('1', 0), () => end.send('x'.repeat(70_000), 0), () => end.frame(10, 1)]) {
-    fake.bufferedAmount = 1024 * 1024;
+    fake.bufferedAmount = 128 * 1024;
     send();
   }
   end.close();
   assert.deepEqual(heard(), []);
   for (let i = 1; i < 5; i++) {
-    fake.bufferedAmount = 1024 * 1024 - 1;
+    fake.bufferedAmount = 128 * 1024 - 1;
     fake.onbufferedamountlow();
     const words = heard();
     assert.equal(words.flat().includes('fin'), i === 4, `${words}`);
   }
   end.drop();
   const other = solo();
-  other.fake.bufferedAmount = 1024 * 1024;
+  other.fake.bufferedAmount = 128 * 1024;
   other.end.frame(10, 1);
   other.end.close();
   assert.deepEqual(other.heard(), []);

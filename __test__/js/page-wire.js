@@ -125,6 +125,7 @@ class End extends Channel {
     this.fake = Object.assign(fake, channel);
     this.frameBytes = fake.largest = frameBytes;
     this.made(fake);
+    fake.onopen();
   }
 
   put(kind, a, b, handle = 'handle') {

@@ -118,6 +118,71 @@ for (const name of installed()) {
       await page.close();
     });
 
+    test('a path that is not found at first is found by a second call, whoever notices', async () => {
+      const node = await nodePeer();
+      for (const nodeCalls of [false, true]) {
+        const { page, id } = await tab();
+        await page.evaluate(() => {
+          globalThis.made = 0;
+          const { RTCPeerConnection } = globalThis;
+          // The first one never finds a path, as far as its page can see.
+          globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+            unlucky = ++made === 1;
+            get iceConnectionState() {
+              return this.unlucky && this.remoteDescription ? 'failed' : super.iceConnectionState;
+            }
+          };
+        });
+        if (nodeCalls) {
+          const connection = await node.connect(id);
+          const heard = once(connection, 'message');
+          connection.send(1);
+          assert.deepEqual(await heard, [['echo', 1]]);
+          await connection.close();
+        } else {
+          const { message } = await page.evaluate(callFromPage, node.id);
+          assert.deepEqual(message, ['echo', { hello: 'é' }]);
+        }
+        assert.equal(await page.evaluate(() => made), 2);
+        await page.close();
+      }
+    });
+
+    test('a called page whose channel does not open speaks over one of its own', async () => {
+      const { page, id } = await tab();
+      await page.evaluate(() => {
+        // What Chromium does one time in a thousand.
+        const { set } = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, 'ondatachannel');
+        Object.defineProperty(RTCPeerConnection.prototype, 'ondatachannel', {
+          set(listener) {
+            set.call(this, (event) => {
+              let state = 'open';
+              Object.defineProperty(event.channel, 'readyState', { get: () => state });
+              event.channel.send = () => {
+                throw new DOMException('not open', 'InvalidStateError');
+              };
+              listener(event);
+              state = 'connecting';
+            });
+          },
+        });
+      });
+      const node = await nodePeer();
+      const caller = await tab();
+      const fromNode = await node.connect(id);
+      for (const message of ['first', 'x'.repeat(1_000_000)]) {
+        const heard = once(fromNode, 'message');
+        await fromNode.send(message, { ack: true });
+        assert.deepEqual(await heard, [['echo', message]]);
+      }
+      await fromNode.close();
+      assert.deepEqual(await page.evaluate(() => parted), { code: null, reason: '' });
+      const { message } = await caller.page.evaluate(callFromPage, id);
+      assert.deepEqual(message, ['echo', { hello: 'é' }]);
+      assert.deepEqual(await page.evaluate(() => parted), { code: null, reason: '' });
+      await Promise.all([page.close(), caller.page.close()]);
+    });
+
     test('what is sent just before a close arrives, both ways', async () => {
       const [{ page, id }, node] = [await tab(), await nodePeer()];
       await page.evaluate(() => {

@@ -57,6 +57,7 @@ class Attempts extends Books {
 
   /** Sets the end of an attempt's time. */
   limit(link) {
+    link.since ??= Date.now();
     link.afterOnce('end', this.options.timeouts.connect, () => this.deadline(link));
   }
 
@@ -70,6 +71,21 @@ class Attempts extends Books {
     link.session = uuid();
     link.state = CALLING;
     this.startTransport(link);
+  }
+
+  /**
+   * No path to the remote was found. Where there is as much time left as has passed, we call once more, with fresh sockets:
+   * browsers hide their addresses behind names of mDNS, which may be known too late for the first attempt. `tell`: the
+   * remote hears of it. False: it is over.
+   */
+  lookAgain(link, error, tell) {
+    const late = Date.now() - link.since > this.options.timeouts.connect / 2;
+    const { isAttempt, wanted, kind, pathless } = link;
+    if (error.code !== 'ERR_ICE_FAILED' || late || !isAttempt || !wanted || kind !== LINKUP || pathless) return false;
+    link.pathless = error;
+    if (tell) this.sendBye(link, error.code);
+    this.callAgain(link);
+    return true;
   }
 
   /** Begins again with a call of our own, after the attempt of the remote that took its place came to nothing. */

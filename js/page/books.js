@@ -23,6 +23,10 @@ class Link {
   transport;
   /** What a linkup peer takes, as its description says. */
   receive;
+  /** When the attempt's time began. */
+  since;
+  /** Why the first attempt found no path, where there is a second one. */
+  pathless;
   #timers = {};
 
   /** `wanted`: somebody here asked for it, so that its failure is reported and it does not count as incoming. */

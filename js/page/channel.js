@@ -10,9 +10,10 @@ const { ACK, BEGIN, BINARY, BUNDLE, FIN, FIN_ACK, MORE, OPEN, PING, decodeFrame 
 const { demand } = require('../wire');
 const { Receiver } = require('./receiver');
 const { failure } = require('./signal');
+const { LINKUP } = require('./states');
 
 /** When the browser gets more. */
-const LOW = 256 * 1024;
+const LOW = 32 * 1024;
 /**
  * How long a channel to a plain client lives at least, where it was called and has not said anything: Chromium loses what
  * came before it has told its page of a channel that is closed by then.
@@ -26,6 +27,9 @@ class Channel extends Receiver {
   quiet = 0;
 
   #error;
+  // One, or two where the called side could not speak over the caller's; what came before it was known whether it can.
+  #channels = [];
+  #early;
   // The application wants the end and waits to hear how it went.
   #asked = false;
   #deadline;
@@ -43,13 +47,25 @@ class Channel extends Receiver {
   made(channel) {
     this.#ripe = GRACE;
     this.#adopt(channel);
+    // In Chromium the bufferedAmount of what is sent in the turn of `open` is never counted down.
+    channel.onopen = () => inTurn(() => this.#opened());
   }
 
-  /** A channel that the remote has made. */
-  arrived(channel) {
+  /** A channel that the remote has made, in this RTCPeerConnection. */
+  arrived(channel, pc) {
+    if (!this.dataChannel) {
+      this.#early = [];
+      this.#adopt(channel);
+      const test = () => {
+        channel.onopen = null;
+        this.#test(channel, pc);
+      };
+      channel.onopen = test;
+      if (channel.readyState === 'open') test();
+      // A called peer that cannot speak over our channel opens one of its own.
+    } else if (this.link.kind === LINKUP && this.#channels.length === 1) this.#listen(channel);
     // One channel is a connection; what else a remote opens means nothing here.
-    if (this.dataChannel) channel.close();
-    else this.#adopt(channel);
+    else channel.close();
   }
 
   /** The application has got one more of the messages, of that cost. */
@@ -66,38 +82,58 @@ class Channel extends Receiver {
 
   /** Nothing more goes out or comes in. `error`: for who waits for an ACK. */
   drop(error) {
-    const channel = this.dataChannel;
     clearTimeout(this.#deadline);
     super.drop(error);
     this.dataChannel = undefined;
-    if (!channel) return;
-    channel.onopen = channel.onmessage = channel.onerror = channel.onclose = channel.onbufferedamountlow = null;
+    for (const channel of this.#channels.splice(0)) {
+      channel.onopen = channel.onmessage = channel.onerror = channel.onclose = channel.onbufferedamountlow = null;
+    }
   }
 
   #adopt(channel) {
     this.dataChannel = channel;
-    channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = Math.min(LOW, this.options.limits.highWaterMark);
-    // Chromium never counts down the bufferedAmount of what is sent in the turn in which it says that a channel is open, or
-    // hands over a remote's, which is open before it says so.
-    const opened = () => inTurn(() => this.#opened());
-    channel.onopen = opened;
-    channel.onmessage = ({ data }) => {
-      this.#opened();
-      this.quiet = this.#ripe = 0;
-      try {
-        if (typeof data === 'string') this.gotWhole(data);
-        else this.#frameCame(new Uint8Array(data));
-      } catch (error) {
-        this.tell('broken', error);
-      }
-    };
     channel.onbufferedamountlow = () => this.#pump();
+    this.#listen(channel);
+  }
+
+  #listen(channel) {
+    this.#channels.push(channel);
+    channel.binaryType = 'arraybuffer';
+    channel.onmessage = ({ data }) => {
+      this.quiet = this.#ripe = 0;
+      if (this.open || !this.#early) this.#came(data);
+      else this.#early.push(data);
+    };
     channel.onerror = ({ error }) => {
       this.#error = error;
     };
     channel.onclose = () => this.#ended();
-    if (channel.readyState === 'open') inTurn(opened);
+  }
+
+  /**
+   * Whether we can speak over a channel of the remote. In Chromium it says that it is open before it is, loses what is sent
+   * before all the browser's threads have heard of it, and, one time in a thousand, goes back to 'connecting' for ever.
+   * Numbers about the connection come through all the threads.
+   */
+  async #test(channel, pc) {
+    await pc.getStats().catch(() => {});
+    if (this.dataChannel !== channel || channel.readyState !== 'connecting') return this.#opened();
+    if (this.link.kind !== LINKUP) return this.tell('lost', new Error('the browser does not open the channel'));
+    const { label, protocol, ordered, maxRetransmits, maxPacketLifeTime } = channel;
+    // For null they take 0.
+    const limits = { maxRetransmits: maxRetransmits ?? undefined, maxPacketLifeTime: maxPacketLifeTime ?? undefined };
+    this.made(pc.createDataChannel(label, { protocol, ordered, ...limits }));
+  }
+
+  #came(data) {
+    this.#opened();
+    try {
+      if (typeof data === 'string') this.gotWhole(data);
+      else this.#frameCame(new Uint8Array(data));
+    } catch (error) {
+      this.tell('broken', error);
+    }
   }
 
   #opened() {
@@ -106,6 +142,7 @@ class Channel extends Receiver {
     this.prepare();
     if (this.#ripe > 0) this.#ripe += Date.now();
     this.tell('opened');
+    for (const data of this.#early?.splice(0) ?? []) this.#came(data);
   }
 
   #frameCame(bytes) {

@@ -130,7 +130,7 @@ class PagePeer extends Signaling {
     else if (link.state === LEAVING) this.end(link, link.farewell);
     else {
       if (!link.wanted && error.code === 'ERR_PROTOCOL') this.putError(error, link.remote);
-      this.giveUp(link, error);
+      if (!this.lookAgain(link, error, true)) this.giveUp(link, error);
     }
   }
 
@@ -155,7 +155,7 @@ class PagePeer extends Signaling {
     } else if (link.state === LEAVING) this.end(link, link.farewell);
     else if (link.wanted) {
       const message = `no connection to ${name} within ${this.options.timeouts.connect} ms`;
-      this.giveUp(link, failure('ERR_CONNECT_TIMEOUT', message));
+      this.giveUp(link, link.pathless ?? failure('ERR_CONNECT_TIMEOUT', message));
     }
     // The caller's time is over, too.
     else this.end(link);

@@ -122,6 +122,7 @@ class Signaling extends Attempts {
     } else if (link.state === OPEN) this.part(link, farewell, LEAVE_AFTER);
     // Both close: our own flush says how it ended.
     else if (link.state === CLOSING && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code)) return;
+    else if (this.lookAgain(link, error)) return;
     else if (link.state !== LEAVING) this.end(link, error);
     // The transport is gone already, and this says why.
     else if (link.cut) this.end(link, farewell);

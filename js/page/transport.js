@@ -149,7 +149,7 @@ class Transport extends Channel {
       const { candidate: line, sdpMid, sdpMLineIndex } = candidate;
       this.tell('gathered', { candidate: line, sdpMid, sdpMLineIndex });
     };
-    pc.ondatachannel = ({ channel }) => this.arrived(channel);
+    pc.ondatachannel = ({ channel }) => this.arrived(channel, pc);
     pc.oniceconnectionstatechange = pc.onconnectionstatechange = () => this.#changed(pc, options.timeouts.idle);
     return pc;
   }

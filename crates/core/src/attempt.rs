@@ -277,6 +277,25 @@ impl Peer {
         self.pass_on(key);
     }
 
+    /// No path to the remote was found. Where there is as much time left as has passed, we call once more, with fresh
+    /// sockets: browsers hide their addresses behind names of mDNS, which may be known too late for the first attempt.
+    /// False: it is over.
+    pub(crate) fn look_for_another_path(&mut self, now: Instant, key: Key, error: &Error) -> bool {
+        let left = self.io.timers.left(Timer::Link(key), now);
+        let Some(link) = self.links.get_mut(&key) else { return false };
+        let may = error.code == ErrorCode::IceFailed
+            && link.is_attempt()
+            && link.wanted
+            && link.kind == Kind::Linkup
+            && link.pathless.is_none()
+            && left >= self.config.timeouts.connect / 2;
+        if may {
+            link.pathless = Some(error.clone());
+            self.call_again(now, key);
+        }
+        may
+    }
+
     /// Our attempt, or the remote's, has failed: everybody who knows of it hears why.
     pub(crate) fn give_up(&mut self, now: Instant, key: Key, error: Error) {
         let code = error.code;

@@ -75,6 +75,11 @@ impl Peer {
                     let remote = Some(link.remote.clone());
                     self.io.event(Event::Error { remote, error: error.clone() });
                 }
+                let (remote, session) = (link.remote.clone(), link.session.clone());
+                if self.look_for_another_path(now, key, &error) {
+                    let body = Body::Bye { code: error.code, reason: String::new() };
+                    return self.send_signal(&remote, &session, Kind::Linkup, body);
+                }
                 self.give_up(now, key, error);
             }
         }
@@ -109,7 +114,9 @@ impl Peer {
             _ if link.wanted => {
                 let within = self.config.timeouts.connect;
                 let message = format!("no connection to {:?} within {within:?}", link.remote);
-                self.give_up(now, key, Error::new(ErrorCode::ConnectTimeout, message));
+                let late = || Error::new(ErrorCode::ConnectTimeout, message);
+                let error = link.pathless.take().unwrap_or_else(late);
+                self.give_up(now, key, error);
             }
             // The caller's time is over, too.
             _ => self.end(now, key, None, None),

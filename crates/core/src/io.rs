@@ -53,6 +53,11 @@ impl Timers {
         self.times.contains_key(&timer)
     }
 
+    /// How long it is until `timer` is due: for ever where it is not set.
+    pub(crate) fn left(&self, timer: Timer, now: Instant) -> Duration {
+        self.times.get(&timer).map_or(Duration::MAX, |at| at.saturating_duration_since(now))
+    }
+
     pub(crate) fn clear(&mut self, timer: Timer) {
         if let Some(at) = self.times.remove(&timer) {
             self.by_time.remove(&(at, timer));

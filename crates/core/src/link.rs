@@ -125,6 +125,8 @@ pub(crate) struct Link {
     pub(crate) accepted: bool,
     /// The remote's side of our call was ended once, and we called again.
     pub(crate) retried: bool,
+    /// No path was found at the first attempt, and a second one is under way.
+    pub(crate) pathless: Option<Error>,
 }
 
 impl Link {
@@ -146,6 +148,7 @@ impl Link {
             missed: false,
             accepted: false,
             retried: false,
+            pathless: None,
         }
     }
 

@@ -198,8 +198,12 @@ impl Peer {
     }
 
     fn handle_bye(&mut self, now: Instant, key: Key, code: ErrorCode, reason: &str) {
+        let Some(remote) = self.links.get(&key).map(|link| &link.remote) else { return };
+        let error = bye_error(remote, code, reason);
+        if self.look_for_another_path(now, key, &error) {
+            return;
+        }
         let Some(link) = self.links.get_mut(&key) else { return };
-        let error = bye_error(&link.remote, code, reason);
         let changed_its_mind =
             matches!(code, ErrorCode::Aborted | ErrorCode::ConnectionClosed | ErrorCode::ConnectTimeout);
         match link.state {

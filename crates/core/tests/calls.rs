@@ -233,6 +233,7 @@ fn a_transport_that_fails_ends_the_attempt_and_both_sides_hear_why() {
     let mut solo = solo(|_| {});
     let (transport, session) = call(&mut solo, 1, "bob");
     solo.signal(&id("bob"), &answer(&session));
+    solo.run(ms(7_501));
     solo.take();
     solo.transport(transport, failed(ErrorCode::IceFailed));
     assert_eq!(closed_code(&solo, ConnectionId(1)), Some(ErrorCode::IceFailed));
@@ -246,6 +247,49 @@ fn a_transport_that_fails_ends_the_attempt_and_both_sides_hear_why() {
     solo.transport(transport, failed(ErrorCode::Protocol));
     assert_eq!(closed_code(&solo, ConnectionId(2)), Some(ErrorCode::Protocol));
     assert_eq!(solo.events().len(), 1);
+}
+
+#[test]
+fn a_path_that_is_not_found_soon_is_looked_for_once_more() {
+    for remote_says_so in [false, true] {
+        let fail = |solo: &mut Solo, transport, session: &str| match remote_says_so {
+            true => solo.signal(&id("bob"), &bye(session, "ERR_ICE_FAILED", "")),
+            false => solo.transport(transport, failed(ErrorCode::IceFailed)),
+        };
+        let mut solo = solo(|_| {});
+        let (first, session) = call(&mut solo, 1, "bob");
+        solo.signal(&id("bob"), &answer(&session));
+        solo.run(ms(5_000));
+        solo.take();
+        fail(&mut solo, first, &session);
+        assert_eq!(closed(&solo, ConnectionId(1)), None);
+        assert!(is_aborted(&solo, first));
+        let said = if remote_says_so { vec![] } else { vec![bye_body(ErrorCode::IceFailed, "")] };
+        assert_eq!(bodies(&solo), said, "the remote's side of the first attempt ends");
+        let second = made(&solo);
+        assert_ne!(second, first);
+        solo.take();
+        solo.transport(second, described("again"));
+        let again = common::session(&solo, "bob");
+        assert_ne!(again, session);
+        solo.signal(&id("bob"), &answer(&again));
+        solo.take();
+        fail(&mut solo, second, &again);
+        assert_eq!(closed_code(&solo, ConnectionId(1)), Some(ErrorCode::IceFailed), "once");
+    }
+}
+
+#[test]
+fn a_second_attempt_without_time_left_fails_as_the_first() {
+    let mut solo = solo(|_| {});
+    let (transport, session) = call(&mut solo, 1, "bob");
+    solo.signal(&id("bob"), &answer(&session));
+    solo.run(ms(5_000));
+    solo.transport(transport, failed(ErrorCode::IceFailed));
+    solo.run(ms(9_999));
+    assert_eq!(closed(&solo, ConnectionId(1)), None);
+    solo.run(ms(1));
+    assert_eq!(closed_code(&solo, ConnectionId(1)), Some(ErrorCode::IceFailed));
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Built {
     pub(super) signals: mpsc::UnboundedReceiver<Signal>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) has_servers: bool,
+    /// A channel of the remote's, beside the one that is there.
+    pub(super) second: Option<Arc<dyn DataChannel>>,
 }
 
 struct Handler(mpsc::UnboundedSender<Signal>);
@@ -115,7 +117,7 @@ pub(super) async fn build(runtime: &tokio::runtime::Handle, options: &Options, s
         .await
         .map_err(internal)?;
     pulse.relays(has_servers);
-    Ok(Built { pc: Arc::new(pc), signals, pulse, has_servers })
+    Ok(Built { pc: Arc::new(pc), signals, pulse, has_servers, second: None })
 }
 
 fn settings(idle: Duration, relay_only: bool) -> SettingEngine {

@@ -265,9 +265,8 @@ impl Negotiation<'_> {
             Some(Signal::Channel(channel)) => {
                 if self.channel.is_none() {
                     self.channel = Some(channel);
-                } else {
-                    // One channel is a connection; what else a remote opens means nothing here.
-                    let _ = channel.close().await;
+                } else if let Some(other) = self.built.second.replace(channel) {
+                    let _ = other.close().await;
                 }
             }
             Some(Signal::Failed) => return Err(End::Failed(self.explain())),

@@ -33,6 +33,11 @@ const PLAIN_CLOSE: Duration = Duration::from_secs(1);
 /// Between two looks at a state that tells nobody when it changes.
 const LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(20);
 
+/// Reads what comes over a channel, until its end.
+type Reading = Owned<Result<(), Error>>;
+
+type Read<'a> = dyn Fn(Arc<dyn DataChannel>) -> Reading + Sync + 'a;
+
 type Confirmation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How far our own end is.
@@ -55,6 +60,8 @@ struct Session<'a> {
     ours: Ours,
     /// The other side has sent its last message, and it was handed over.
     theirs: bool,
+    /// The remote speaks over a channel of its own.
+    has_second: bool,
     /// The machine asked for the end, and waits to hear how it went.
     asked: bool,
     deadline: Option<Instant>,
@@ -70,13 +77,18 @@ pub(super) async fn run(
     wire: &Arc<Wire>,
 ) -> End {
     let flow = Arc::new(Flow::new(link.is_framed(), link.remote_window()));
-    let (reader_link, writer_link) = (Arc::clone(&link), Arc::clone(&link));
-    let pulse = Arc::clone(&built.pulse);
     let (marks, marked) = mpsc::unbounded_channel();
-    let (budget, message_bytes) = (options.assembly.clone(), options.limits.message_bytes);
-    let reading = flow::read(Arc::clone(&channel), reader_link, Arc::clone(&flow), pulse, marks, budget, message_bytes);
-    let mut reader = Owned::spawn(reading);
-    let mut writer = Owned::spawn(flow::write(Arc::clone(&channel), writer_link, Arc::clone(&flow), Arc::clone(wire)));
+    let read = {
+        let (link, flow, pulse) = (Arc::clone(&link), Arc::clone(&flow), Arc::clone(&built.pulse));
+        let (budget, message_bytes) = (options.assembly.clone(), options.limits.message_bytes);
+        move |channel| {
+            let (link, flow, pulse) = (Arc::clone(&link), Arc::clone(&flow), Arc::clone(&pulse));
+            Owned::spawn(flow::read(channel, link, flow, pulse, marks.clone(), budget.clone(), message_bytes))
+        }
+    };
+    let mut reader = read(Arc::clone(&channel));
+    let writing = flow::write(Arc::clone(&channel), Arc::clone(&link), Arc::clone(&flow), Arc::clone(wire));
+    let mut writer = Owned::spawn(writing);
     let session = Session {
         options,
         built,
@@ -85,10 +97,11 @@ pub(super) async fn run(
         flow: Arc::clone(&flow),
         ours: Ours::Sending,
         theirs: false,
+        has_second: false,
         asked: false,
         deadline: None,
     };
-    let end = session.run(orders, &mut reader, &mut writer, marked).await;
+    let end = session.run(orders, &read, &mut reader, &mut writer, marked).await;
     link.close();
     reader.stop().await;
     writer.stop().await;
@@ -104,11 +117,15 @@ impl Session<'_> {
     async fn run(
         mut self,
         orders: &mut mpsc::UnboundedReceiver<Order>,
-        reader: &mut Owned<Result<(), Error>>,
+        read: &Read<'_>,
+        reader: &mut Reading,
         writer: &mut Owned<Result<(), Error>>,
         mut marked: mpsc::UnboundedReceiver<Mark>,
     ) -> End {
         let mut writing = true;
+        if let Some(channel) = self.built.second.take() {
+            self.take_second(channel, read, reader).await;
+        }
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -121,8 +138,7 @@ impl Session<'_> {
                     None => return End::Aborted,
                 },
                 signal = self.built.signals.recv() => match signal {
-                    // One channel is a connection; what else a remote opens means nothing here.
-                    Some(Signal::Channel(channel)) => drop(channel.close().await),
+                    Some(Signal::Channel(channel)) => self.take_second(channel, read, reader).await,
                     Some(Signal::Failed) => return lost("the remote has not been heard for too long"),
                     Some(_) => {}
                     None => return lost("the transport stopped"),
@@ -162,6 +178,16 @@ impl Session<'_> {
             if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
                 return if self.asked { End::Finished(None) } else { End::Closed };
             }
+        }
+    }
+
+    /// The remote has opened a channel: a called peer that cannot speak over ours does (docs/protocol.md). Otherwise one
+    /// channel is a connection, and what else a remote opens means nothing.
+    async fn take_second(&mut self, channel: Arc<dyn DataChannel>, read: &Read<'_>, reader: &mut Reading) {
+        if self.flow.is_framed() && !std::mem::replace(&mut self.has_second, true) {
+            std::mem::replace(reader, read(channel)).stop().await;
+        } else {
+            let _ = channel.close().await;
         }
     }
 
