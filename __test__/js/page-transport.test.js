@@ -108,22 +108,25 @@ test('a plain client is not asked', async (t) => {
   transport.abort();
 });
 
-test('a transport that is over before the browser has counted starts nothing', async (t) => {
+test('a transport that is over before the browser has counted opens nothing, and starts nothing', async (t) => {
   let answer;
-  const { transport, pc } = await called({ stats: {} });
-  pc.getStats = () =>
+  const counting = () =>
     new Promise((resolve) => {
       answer = resolve;
     });
+  const { mock: counts } = t.mock.method(FakeConnection.prototype, 'getStats', counting);
   const { mock } = t.mock.method(globalThis, 'setInterval');
-  transport.tell('opened');
+  const { transport, heard } = await called({ stats: {} });
+  assert.equal(counts.callCount(), 1);
   transport.abort();
   answer(new Map([['one', {}]]));
   await settle();
-  assert.equal(mock.callCount(), 0);
+  assert.deepEqual([mock.callCount(), heard.filter(([name]) => name === 'opened')], [0, []]);
+  counts.restore();
   // As it does where it is not over.
-  (await called({ stats: {} })).transport.abort();
-  assert.equal(mock.callCount(), 1);
+  const other = await called({ stats: {} });
+  other.transport.abort();
+  assert.deepEqual([mock.callCount(), other.heard.filter(([name]) => name === 'opened').length], [1, 1]);
 });
 
 for (const [stats, after] of [
@@ -245,9 +248,9 @@ test('OPEN says who made the channel', () => {
     const peer = { links: new Set(), put: (...event) => events.push(event) };
     const link = PagePeer.prototype.insert.call(peer, 'b', true);
     const receive = { message: 1, window: 262_144 };
-    Object.assign(link, { state, kind: LINKUP, receive });
+    Object.assign(link, { state, kind: LINKUP, receive, transport: { path: 'turn' } });
     PagePeer.prototype.opened.call(peer, link);
-    assert.equal(events[0][2].caller, caller);
+    assert.deepEqual([events[0][2].caller, events[0][2].path], [caller, 'turn']);
     assert.equal(link.receive, receive, 'the channel needs it as long as it is open');
   }
 });

@@ -92,11 +92,12 @@ for (const name of installed()) {
           const connection = await peer.connect('node');
           const echo = new Promise((resolve) => connection.once('message', resolve));
           await connection.send({ relayed: 'é' });
-          const result = { message: await echo, path: (await connection.stats()).path };
+          const paths = [connection.path, (await connection.stats()).path];
+          const result = { message: await echo, paths };
           await peer.close();
           return result;
         });
-        assert.deepEqual(heard, { message: { relayed: 'é' }, path: 'turn' });
+        assert.deepEqual(heard, { message: { relayed: 'é' }, paths: ['turn', 'turn'] });
         await node.close();
       } finally {
         await browser.close();

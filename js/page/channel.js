@@ -27,9 +27,9 @@ class Channel extends Receiver {
   quiet = 0;
 
   #error;
-  // One, or two where the called side could not speak over the caller's; what came before it was known whether it can.
+  // One, or two where the called side could not speak over the caller's; what came before it was open.
   #channels = [];
-  #early;
+  #early = [];
   // The application wants the end and waits to hear how it went.
   #asked = false;
   #deadline;
@@ -43,22 +43,23 @@ class Channel extends Receiver {
 
   // What is made from it has `tell(what, about)`, which hears: opened, finished, gone, lost, broken.
 
+  // And `ready()`, a promise that all the browser's threads have heard of what has happened. In Chromium a channel says that
+  // it is open before: what is sent then is lost, or never taken off its bufferedAmount.
+
   /** A channel that we have made. */
   made(channel) {
     this.#ripe = GRACE;
     this.#adopt(channel);
-    // In Chromium the bufferedAmount of what is sent in the turn of `open` is never counted down.
-    channel.onopen = () => inTurn(() => this.#opened());
+    channel.onopen = () => this.ready().then(() => this.#opened());
   }
 
   /** A channel that the remote has made, in this RTCPeerConnection. */
   arrived(channel, pc) {
     if (!this.dataChannel) {
-      this.#early = [];
       this.#adopt(channel);
       const test = () => {
         channel.onopen = null;
-        this.#test(channel, pc);
+        this.ready().then(() => this.#test(channel, pc));
       };
       channel.onopen = test;
       if (channel.readyState === 'open') test();
@@ -102,7 +103,7 @@ class Channel extends Receiver {
     channel.binaryType = 'arraybuffer';
     channel.onmessage = ({ data }) => {
       this.quiet = this.#ripe = 0;
-      if (this.open || !this.#early) this.#came(data);
+      if (this.open) this.#came(data);
       else this.#early.push(data);
     };
     channel.onerror = ({ error }) => {
@@ -111,13 +112,8 @@ class Channel extends Receiver {
     channel.onclose = () => this.#ended();
   }
 
-  /**
-   * Whether we can speak over a channel of the remote. In Chromium it says that it is open before it is, loses what is sent
-   * before all the browser's threads have heard of it, and, one time in a thousand, goes back to 'connecting' for ever.
-   * Numbers about the connection come through all the threads.
-   */
-  async #test(channel, pc) {
-    await pc.getStats().catch(() => {});
+  /** Goes on with a channel of the remote: one time in a thousand it is 'connecting' again in Chromium, and stays so. */
+  #test(channel, pc) {
     if (this.dataChannel !== channel || channel.readyState !== 'connecting') return this.#opened();
     if (this.link.kind !== LINKUP) return this.tell('lost', new Error('the browser does not open the channel'));
     const { label, protocol, ordered, maxRetransmits, maxPacketLifeTime } = channel;
@@ -127,7 +123,6 @@ class Channel extends Receiver {
   }
 
   #came(data) {
-    this.#opened();
     try {
       if (typeof data === 'string') this.gotWhole(data);
       else this.#frameCame(new Uint8Array(data));
@@ -142,7 +137,7 @@ class Channel extends Receiver {
     this.prepare();
     if (this.#ripe > 0) this.#ripe += Date.now();
     this.tell('opened');
-    for (const data of this.#early?.splice(0) ?? []) this.#came(data);
+    for (const data of this.#early.splice(0)) this.#came(data);
   }
 
   #frameCame(bytes) {
@@ -223,17 +218,6 @@ class Channel extends Receiver {
   #settle() {
     if (this.#through && this.#answered) this.tell(this.#asked ? 'finished' : 'gone');
   }
-}
-
-/** Runs `task` in a turn of the event loop of its own. A timer would be slowed down where the page is not visible. */
-function inTurn(task) {
-  if (globalThis.MessageChannel === undefined) return setTimeout(task);
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => {
-    port1.close();
-    task();
-  };
-  port2.postMessage(0);
 }
 
 module.exports = { Channel };

@@ -101,12 +101,13 @@ class PagePeer extends Signaling {
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
     const { remote, metadata, kind } = link;
+    const { path } = link.transport;
     const caller = link.state === CONNECTING;
     link.reset();
     Object.assign(link, { kind, state: OPEN });
     link.stop();
     const incoming = !link.wanted;
-    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller });
+    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller, path });
   }
 
   /** The remote closed it in order. */

@@ -29,6 +29,8 @@ class Transport extends Channel {
   // silence. Firefox asks every 5 s: that may be 10 s ago.
   #often = false;
   #gathered;
+  /** How the two reach each other, as far as it is known. */
+  path;
 
   /**
    * @param {object} peer hears: described, gathered, opened, gone, finished, failed, each with `link`; and `put`
@@ -82,6 +84,7 @@ class Transport extends Channel {
     let pair;
     report.forEach((entry) => {
       if (entry.type === 'data-channel') channel = entry;
+      this.#often ||= 'consentRequestsSent' in entry;
       // Firefox has `selected`.
       if (entry.selected ?? (entry.nominated && entry.state === 'succeeded')) pair = entry;
     });
@@ -166,16 +169,17 @@ class Transport extends Channel {
     }
   }
 
-  /** It is open: from now on, somebody has to notice when the remote is gone. */
-  async #watch(idle) {
+  /** The numbers come through all the browser's threads. */
+  async ready() {
     try {
-      const report = await this.#pc.getStats();
-      report.forEach((entry) => {
-        this.#often ||= 'consentRequestsSent' in entry;
-      });
+      this.path = (await this.stats()).path;
     } catch {
-      // It is over.
+      // It is over, or the browser has none.
     }
+  }
+
+  /** It is open: from now on, somebody has to notice when the remote is gone. */
+  #watch(idle) {
     if (this.#often || !this.framed || !this.#pc) return;
     // A page that was busy for long has missed only one of these.
     this.#beat = setInterval(() => {
