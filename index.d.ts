@@ -389,6 +389,11 @@ export interface BrokerOptions {
   host?: string;
   /** A folder to serve over HTTP on the same port. Default: none. */
   files?: string;
+  /**
+   * The web pages that may use the broker: origins such as 'https://example.org', 'localhost' for those of this machine,
+   * 'file://', 'null'. Programs are not asked. Default: all pages.
+   */
+  origins?: string[];
   /** STUN and TURN beside the broker, for peers that cannot reach each other directly. Default: none. */
   turn?: boolean | TurnOptions;
 }

@@ -6,7 +6,7 @@ const { Emitter } = require('./emitter');
 const { turnOptions } = require('./turn-options');
 
 const DEFAULT_PORT = 5000;
-const NAMES = ['port', 'host', 'files', 'turn'];
+const NAMES = ['port', 'host', 'files', 'origins', 'turn'];
 
 /** A broker server. Comes from `createBroker()`. */
 class Broker extends Emitter {
@@ -115,7 +115,7 @@ class Broker extends Emitter {
 function brokers(hub) {
   return function createBroker(options = {}) {
     checkNames(options, NAMES);
-    const { port = Number(process.env.PORT || DEFAULT_PORT), host, files } = options;
+    const { port = Number(process.env.PORT || DEFAULT_PORT), host, files, origins } = options;
     check(
       Number.isInteger(port) && port >= 0 && port < 65536,
       'options.port',
@@ -123,7 +123,11 @@ function brokers(hub) {
     );
     if (host !== undefined) checkText(host, 'options.host');
     if (files !== undefined) checkText(files, 'options.files');
-    return new Broker(hub, { port, host, files, turn: turnOptions(options.turn) });
+    if (origins !== undefined) {
+      check(Array.isArray(origins), 'options.origins', 'must be a list of origins');
+      for (const origin of origins) checkText(origin, 'options.origins');
+    }
+    return new Broker(hub, { port, host, files, origins, turn: turnOptions(options.turn) });
   };
 }
 

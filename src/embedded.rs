@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use linkup_broker::{Broker, Options};
+use linkup_broker::{Broker, Options, Origin};
 use linkup_driver::Keeper;
 use tokio::net::TcpStream;
 
@@ -61,8 +61,11 @@ impl Embedded {
         if matches!(tokio::time::timeout(PROBE, TcpStream::connect(address)).await, Ok(Ok(_))) {
             return;
         }
+        // Whatever page somebody looks at can reach this machine's ports: it shall not speak with its peers.
+        let mut options = Options::default();
+        options.origins = Some(Origin::local());
         let started = Broker::listen(Some("localhost"), DEFAULT_PORT)
-            .and_then(|listeners| Broker::start(listeners, Options::default(), &tokio::runtime::Handle::current()));
+            .and_then(|listeners| Broker::start(listeners, options, &tokio::runtime::Handle::current()));
         match started {
             Ok(running) => *broker = Some(running),
             // Another process was faster: that one serves.

@@ -28,6 +28,7 @@ struct BrokerOptions {
     port: u16,
     host: Option<String>,
     files: Option<PathBuf>,
+    origins: Option<Vec<String>>,
     turn: Option<Turn>,
 }
 
@@ -77,6 +78,8 @@ impl BrokerOptions {
     fn into_options(self) -> Result<Options, String> {
         let mut options = Options::default();
         options.files = self.files;
+        let origins = self.origins.map(|origins| origins.iter().map(|origin| origin.parse()).collect());
+        options.origins = origins.transpose()?;
         let Some(given) = self.turn else { return Ok(options) };
         options.turn_secret = given.secret.map(Secret::new);
         set(&mut options.turn_ttl, given.ttl.map(Duration::from_secs));

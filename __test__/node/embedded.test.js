@@ -124,3 +124,26 @@ test('a browser-like plain client reaches the embedded broker', async () => {
   assert.deepEqual(JSON.parse(line), { id: 'b6c7a3a0-0000-4000-8000-000000000001', message: 'alice', error: null });
   await alice.kill();
 });
+
+test('pages of this machine may use the embedded broker, those of others not', async () => {
+  const alice = net.run(PEER('alice'));
+  await alice.line('registered');
+  const client = net.run([
+    '-e',
+    `const WebSocket = require('ws');
+     for (const origin of ['http://localhost:5000', 'http://127.0.0.1:3000', 'file://', 'https://example.org', 'null']) {
+       const socket = new WebSocket('ws://localhost:5000', { origin });
+       socket.on('open', () => { console.log(origin, 'may'); socket.close(); });
+       socket.on('error', ({ message }) => console.log(origin, message));
+     }`,
+  ]);
+  const { output } = await client.exited;
+  assert.deepEqual(output.trim().split('\n').sort(), [
+    'file:// may',
+    'http://127.0.0.1:3000 may',
+    'http://localhost:5000 may',
+    'https://example.org Unexpected server response: 403',
+    'null Unexpected server response: 403',
+  ]);
+  await alice.kill();
+});

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { afterEach, test } = require('node:test');
 const { PAIRS, inAllRuntimes } = require('./ends');
 
-const ROUNDS = Number(process.env.LINKUP_LONG ? 100 : 10);
+const ROUNDS = Number(process.env.LINKUP_LONG ? 100 : 20);
 
 inAllRuntimes('close', (world) => {
   afterEach(() => world.clear());

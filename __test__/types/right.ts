@@ -105,7 +105,7 @@ async function use2(stream: LinkupStream): Promise<void> {
 }
 
 async function serve(): Promise<void> {
-  const broker: Broker = await createBroker({ port: 0, host: 'localhost', files: '.' }).ready;
+  const broker: Broker = await createBroker({ port: 0, host: 'localhost', files: '.', origins: ['localhost'] }).ready;
   broker.on('listening', () => {}).on('error', (error) => error.code);
   console.log(broker.url, broker.port, broker.addresses[0], linkup.createPeer);
   await broker.unref().ref().close();

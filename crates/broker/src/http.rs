@@ -84,6 +84,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 impl Service {
     fn upgrade(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !self.admits(request) {
+            return text(StatusCode::FORBIDDEN, "this broker is not for pages of this origin\n");
+        }
         match create_response_with_body(request, Body::default) {
             Ok(response) => {
                 self.upgraded.set(true);
@@ -96,6 +99,15 @@ impl Service {
                 response
             }
         }
+    }
+}
+
+impl Service {
+    /// Whether the page that asks may use this broker. RFC 6455, section 10.2.
+    fn admits(&self, request: &Request<Incoming>) -> bool {
+        let Some(allowed) = &self.shared.options.origins else { return true };
+        let mut said = request.headers().get_all(header::ORIGIN).iter();
+        said.all(|origin| origin.to_str().is_ok_and(|origin| allowed.iter().any(|allowed| allowed.is(origin))))
     }
 }
 

@@ -28,6 +28,7 @@ mod http;
 mod ice;
 mod listen;
 mod options;
+mod origin;
 mod outbox;
 mod registry;
 mod router;
@@ -36,6 +37,7 @@ mod session;
 mod turn;
 
 pub use options::Options;
+pub use origin::Origin;
 pub use server::Broker;
 #[doc(hidden)]
 pub use turn::fuzzing as turn_fuzzing;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::origin::Origin;
 use crate::turn::{Secret, TurnOptions};
 
 /// Options of a [`Broker`](crate::Broker). The default is fit for production.
@@ -25,6 +26,8 @@ pub struct Options {
     /// A directory of static files to serve over HTTP, for example a page whose peers use this broker. None by
     /// default. Files whose name begins with a dot, and links out of the directory, are not served.
     pub files: Option<PathBuf>,
+    /// The web pages that may use the broker: others are answered `403`. None by default: all may.
+    pub origins: Option<Vec<Origin>>,
     /// STUN and TURN in this process. None by default.
     pub turn: Option<TurnOptions>,
     /// Other STUN and TURN servers that peers are told of, such as `turn:turn.example.org:3478?transport=udp`. TURN
@@ -43,6 +46,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(10),
             max_sockets: 100_000,
             files: None,
+            origins: None,
             turn: None,
             ice_urls: Vec::new(),
             turn_secret: None,

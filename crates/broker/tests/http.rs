@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::{broker, start, within};
-use linkup_broker::{Broker, Options};
+use linkup_broker::{Broker, Options, Origin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -177,6 +177,41 @@ async fn upgrades_on_any_path_and_says_what_is_wrong_with_a_handshake() {
         assert_eq!(status, "HTTP/1.1 400 Bad Request");
         assert!(answer.contains("sec-websocket-version: 13"));
     }
+}
+
+#[tokio::test]
+async fn lets_in_only_pages_of_the_origins_that_it_is_for() {
+    let handshake = "Host: a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n";
+    let status = async |broker: &Broker, origin: &str| {
+        let mut tcp = TcpStream::connect(broker.addresses()[0]).await.unwrap();
+        let request = format!("GET / HTTP/1.1\n{handshake}{origin}\n").replace('\n', "\r\n");
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        while response.len() < 12 {
+            assert_ne!(within(tcp.read_buf(&mut response)).await.unwrap(), 0);
+        }
+        String::from_utf8_lossy(&response[9..12]).into_owned()
+    };
+    let mut options = Options::default();
+    options.origins = Some(vec!["https://example.org".parse().unwrap(), Origin::Localhost]);
+    let (open, choosy) = (broker(), start(options));
+    for (origin, expected) in [
+        ("", "101"),
+        ("Origin: https://example.org\n", "101"),
+        ("Origin: http://localhost:5000\n", "101"),
+        ("Origin: https://example.com\n", "403"),
+        ("Origin: https://example.org.example.com\n", "403"),
+        ("Origin: null\n", "403"),
+        ("Origin: \n", "403"),
+        ("Origin: https://example.org\nOrigin: https://example.com\n", "403"),
+    ] {
+        assert_eq!(status(&choosy, origin).await, expected, "{origin}");
+        assert_eq!(status(&open, origin).await, "101", "{origin}");
+    }
+    // Anybody may see what it is.
+    let (status, ..) = http(&choosy, "GET /healthz HTTP/1.1\nHost: a\nOrigin: https://example.com\n\n").await;
+    assert_eq!(status, OK);
 }
 
 #[tokio::test]

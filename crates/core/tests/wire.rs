@@ -93,76 +93,116 @@ fn random_message(rng: &mut fastrand::Rng) -> Message {
     }
 }
 
-/// Both sides send, read and rest at random; everything arrives once, in order, and nobody keeps more than agreed.
-#[test]
-fn everything_arrives_in_order_within_the_window() {
-    for seed in 0..150 {
+/// Two sides that send, read and rest at random.
+struct Exchange {
+    rng: fastrand::Rng,
+    now: Instant,
+    window: u64,
+    max_frame: usize,
+    sides: [Side; 2],
+    sent: [Vec<Message>; 2],
+    /// Of `sent`, those whose last piece has left.
+    left: [usize; 2],
+    streams: [usize; 2],
+    tokens: [Vec<Token>; 2],
+    /// Messages of each side.
+    count: usize,
+    reluctant: bool,
+}
+
+impl Exchange {
+    fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let window = [MIN_WINDOW, 1 << 20, 8 << 20][rng.usize(..3)];
         let max_frame = [1000, MAX_PAYLOAD, 256 * 1024][rng.usize(..3)];
         let budget = Budget::new(2 * MAX_MESSAGE);
-        let mut now = Instant::now();
-        let mut sides = [Side::new(window, &budget, max_frame), Side::new(window, &budget, max_frame)];
-        let mut sent: [Vec<Message>; 2] = [Vec::new(), Vec::new()];
-        let mut streams = [0, 0];
-        let mut tokens: [Vec<Token>; 2] = [Vec::new(), Vec::new()];
         let count = rng.usize(1..40);
         let reluctant = rng.bool();
+        Self {
+            rng,
+            now: Instant::now(),
+            window,
+            max_frame,
+            sides: [Side::new(window, &budget, max_frame), Side::new(window, &budget, max_frame)],
+            sent: Default::default(),
+            left: [0, 0],
+            streams: [0, 0],
+            tokens: Default::default(),
+            count,
+            reluctant,
+        }
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        let at = self.rng.usize(..2);
+        let (mine, other) = {
+            let [a, b] = &mut self.sides;
+            if at == 0 { (a, b) } else { (b, a) }
+        };
+        let all = self.sent.iter().all(|all| all.len() >= self.count);
+        let sent = &mut self.sent[at];
+        match self.rng.u8(..8) {
+            0 if sent.len() < self.count => {
+                let message = random_message(&mut self.rng);
+                let token = self.rng.bool().then(|| Token(sent.len() as u32 + 1));
+                self.tokens[at].extend(token);
+                mine.outgoing.messages.push_back((message.clone(), token));
+                sent.push(message);
+            }
+            1 if sent.len() < self.count => {
+                let frame = Frame::Stream { kind: 9, stream: 2, body: &[self.streams[at] as u8] }.encode();
+                self.streams[at] += 1;
+                mine.outgoing.streams.push_back(frame);
+            }
+            2 | 3 => {
+                for _ in 0..8 {
+                    let Some(next) = mine.outgoing.poll(&mut mine.ledger) else { break };
+                    assert!(next.body.len() <= self.max_frame.max(1000));
+                    if let What::Message { complete, .. } = next.what {
+                        self.left[at] += complete;
+                    }
+                    other.wire.push_back(next.body);
+                }
+            }
+            4 | 5 => {
+                let answer = mine.receive(self.now)?;
+                other.wire.extend(answer);
+            }
+            6 if !self.reluctant || self.rng.u8(..20) == 0 || all => other.wire.extend(mine.read_one(self.now)),
+            7 if self.rng.u8(..10) == 0 => {
+                self.now += Duration::from_millis(self.rng.u64(..60));
+                mine.incoming.handle_timeout(self.now)?;
+                other.wire.extend(mine.ack(self.now));
+            }
+            _ => {}
+        }
+        // Beside what fills its window a side keeps one whole message, and the beginning of another.
+        assert!(self.sides.iter().all(|side| side.kept() as u64 <= self.window + MAX_MESSAGE as u64));
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        (0..2).all(|at| {
+            self.sent[at].len() >= self.count
+                && self.sides[1 - at].read.len() == self.sent[at].len()
+                && self.sides[1 - at].streams.len() == self.streams[at]
+                && self.sides[at].arrived.len() == self.tokens[at].len()
+        })
+    }
+}
+
+/// Everything arrives once, in order, and nobody keeps more than agreed.
+#[test]
+fn everything_arrives_in_order_within_the_window() {
+    for seed in 0..150 {
+        let mut exchange = Exchange::new(seed);
         let mut steps = 0;
-        loop {
+        while !exchange.is_done() {
             steps += 1;
             assert!(steps < 400_000, "seed {seed}: it does not come to an end");
-            let at = rng.usize(..2);
-            let (mine, other) = {
-                let [a, b] = &mut sides;
-                if at == 0 { (a, b) } else { (b, a) }
-            };
-            match rng.u8(..8) {
-                0 if sent[at].len() < count => {
-                    let message = random_message(&mut rng);
-                    let token = rng.bool().then(|| Token(sent[at].len() as u32 + 1));
-                    tokens[at].extend(token);
-                    mine.outgoing.messages.push_back((message.clone(), token));
-                    sent[at].push(message);
-                }
-                1 if sent[at].len() < count => {
-                    let frame = Frame::Stream { kind: 9, stream: 2, body: &[streams[at] as u8] }.encode();
-                    streams[at] += 1;
-                    mine.outgoing.streams.push_back(frame);
-                }
-                2 | 3 => {
-                    for _ in 0..8 {
-                        let Some(next) = mine.outgoing.poll(&mut mine.ledger) else { break };
-                        assert!(next.body.len() <= max_frame.max(1000));
-                        other.wire.push_back(next.body);
-                    }
-                }
-                4 | 5 => {
-                    let answer = mine.receive(now).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-                    other.wire.extend(answer);
-                }
-                6 if !reluctant || rng.u8(..20) == 0 || sent.iter().all(|all| all.len() >= count) => {
-                    other.wire.extend(mine.read_one(now));
-                }
-                7 if rng.u8(..10) == 0 => {
-                    now += Duration::from_millis(rng.u64(..60));
-                    mine.incoming.handle_timeout(now).unwrap();
-                    other.wire.extend(mine.ack(now));
-                }
-                _ => {}
-            }
-            // Beside what fills its window a side keeps one whole message, and the beginning of another.
-            assert!(sides.iter().all(|side| side.kept() as u64 <= window + MAX_MESSAGE as u64));
-            let done = (0..2).all(|at| {
-                sent[at].len() >= count
-                    && sides[1 - at].read.len() == sent[at].len()
-                    && sides[1 - at].streams.len() == streams[at]
-                    && sides[at].arrived.len() == tokens[at].len()
-            });
-            if done {
-                break;
-            }
+            exchange.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
+        let Exchange { sides, sent, streams, tokens, .. } = exchange;
         for at in 0..2 {
             assert!(sides[1 - at].read == sent[at], "seed {seed}");
             let numbers: Vec<u8> = sides[1 - at].streams.iter().map(|frame| frame[5]).collect();
@@ -171,6 +211,34 @@ fn everything_arrives_in_order_within_the_window() {
             assert!(sides[at].outgoing.is_empty());
         }
     }
+}
+
+/// Where the transport is lost at any moment, with all that is on its way, what has come is the beginning of what was sent;
+/// what was confirmed has come; and the number of messages that may be lost is no smaller than that of those that are.
+#[test]
+fn a_lost_transport_leaves_the_beginning_and_says_how_much_is_missing() {
+    let mut missing = 0;
+    for seed in 0..300 {
+        let mut exchange = Exchange::new(seed);
+        for _ in 0..fastrand::Rng::with_seed(!seed).usize(..6000) {
+            if exchange.is_done() {
+                break;
+            }
+            exchange.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        let Exchange { mut sides, sent, left, .. } = exchange;
+        for at in 0..2 {
+            let other = &mut sides[1 - at];
+            other.read.extend(other.unread.drain(..).map(|(message, _)| message));
+            let came = other.read.len();
+            assert!(other.read[..] == sent[at][..came], "seed {seed}");
+            assert!(sides[at].arrived.iter().all(|token| token.0 as usize <= came), "seed {seed}");
+            let unsure = sides[at].ledger.unconfirmed() as usize + sent[at].len() - left[at];
+            assert!(unsure >= sent[at].len() - came, "seed {seed}: {unsure} of {} with {came}", sent[at].len());
+            missing += sent[at].len() - came;
+        }
+    }
+    assert!(missing > 1000, "only {missing} messages were lost at all");
 }
 
 /// What `side` sends until it is stopped, into nobody's hands.

@@ -22,6 +22,9 @@ Options:
       --port N       the port to listen on, 0 for any free one   [PORT, default 5000]
       --host H       the interface to listen on: a name or an address; `localhost` for
                      this machine only                           [HOST, default all]
+      --origin O     let only web pages of this origin in, such as https://example.org, or
+                     `localhost` for those of this machine; again for more, or with
+                     commas. Programs are not asked.   [LINKUP_ORIGIN, default all pages]
       --files DIR    serve the static files of DIR over HTTP     [LINKUP_FILES]
       --log FILTER   what to log on stderr: error, warn, info, debug, or a filter of
                      Rust's tracing                              [LINKUP_LOG, default info]
@@ -74,9 +77,10 @@ pub(super) enum Command {
 }
 
 /// The options with a value, and the environment variables that give it where the option is missing.
-const VALUES: [(&str, &str); 14] = [
+const VALUES: [(&str, &str); 15] = [
     ("port", "PORT"),
     ("host", "HOST"),
+    ("origin", "LINKUP_ORIGIN"),
     ("files", "LINKUP_FILES"),
     ("log", "LINKUP_LOG"),
     ("turn-port", "LINKUP_TURN_PORT"),
@@ -92,7 +96,7 @@ const VALUES: [(&str, &str); 14] = [
 ];
 
 /// Those of which there may be several.
-const LISTS: [&str; 2] = ["turn-allow", "ice-url"];
+const LISTS: [&str; 3] = ["origin", "turn-allow", "ice-url"];
 
 /// The values that were given, by the names of the options.
 struct Values(BTreeMap<&'static str, Vec<OsString>>);
@@ -159,6 +163,10 @@ pub(super) fn parse(
     let host = values.text("host")?;
     let log = values.text("log")?.unwrap_or_else(|| "info".to_owned());
     let mut options = Options { files: values.take("files").map(Into::into), ..Options::default() };
+    for origin in values.list("origin")? {
+        let origin = origin.parse().map_err(|error: String| format!("--origin: {error}"))?;
+        options.origins.get_or_insert_default().push(origin);
+    }
     options.turn_secret = values.text("turn-secret")?.map(Secret::new);
     if let Some(seconds) = values.parse("turn-ttl", "a number of seconds")? {
         options.turn_ttl = Duration::from_secs(seconds);
@@ -198,6 +206,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::Origin;
 
     fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<(u16, Option<String>, String, Options), String> {
         let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
@@ -247,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn reads_origins() {
+        let origins = |args: &[&str], variables: &[(&str, &str)]| parse(args, variables).unwrap().3.origins;
+        assert_eq!(origins(&[], &[]), None);
+        let https: Origin = "https://example.org".parse().unwrap();
+        assert_eq!(origins(&["--origin", "https://example.org,localhost"], &[]), Some(vec![https, Origin::Localhost]));
+        assert_eq!(origins(&[], &[("LINKUP_ORIGIN", "localhost")]), Some(vec![Origin::Localhost]));
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         for (args, part) in [
             (&["--port"][..], "--port"),
@@ -261,6 +279,7 @@ mod tests {
             (&["--turn-address", "a.example"], "a.example"),
             (&["--turn-allow", "10.0.0.0/33"], "10.0.0.0/33"),
             (&["--turn-ttl", "soon"], "soon"),
+            (&["--origin", "example.org"], "example.org"),
             (&["--tls-cert", "cert.pem"], "--tls-key"),
         ] {
             let error = parse(args, &[]).unwrap_err();
