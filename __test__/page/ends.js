@@ -21,7 +21,7 @@ let count = 0;
 
 /** Runs `body(world)` in a `describe`; the world has a broker and the browsers, once for all its tests. */
 function inAllRuntimes(title, body) {
-  describe(title, { timeout: 600_000 }, () => {
+  describe(title, { timeout: process.env.LINKUP_LONG ? 3_600_000 : 600_000 }, () => {
     const running = {};
     const open = new Set();
     const world = {

@@ -172,6 +172,8 @@ pub enum TransportInput {
     Open,
     /// The remote closed it in order, everything before was delivered.
     Closed,
+    /// A linkup remote has ended it without its last word ([`linkup_proto::frame`], FIN).
+    Cut,
     /// Setting it up, or keeping it up, failed. `error` says how: [`linkup_proto::ErrorCode::IceFailed`],
     /// `Protocol` for a broken description, `ConnectionLost` once it was open.
     Failed {

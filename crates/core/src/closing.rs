@@ -1,6 +1,6 @@
 //! Open connections and every end: of an attempt, of a connection, of the peer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use linkup_proto::signal::{Body, Receive};
 use linkup_proto::{Error, ErrorCode};
@@ -9,6 +9,9 @@ use crate::io::Timer;
 use crate::link::{Key, Kind, Local, State};
 use crate::peer::{CLOSE_GRACE, Peer, peer_closed};
 use crate::{ConnectionId, Event, Token, TransportCommand};
+
+/// How long the words of a remote that has cut the connection may take through the broker.
+const WORDS: Duration = Duration::from_millis(300);
 
 impl Peer {
     pub(crate) fn handle_open(&mut self, key: Key) {
@@ -43,7 +46,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         match &mut link.state {
             State::Open => self.end(now, key, None, None),
-            State::Leaving { error } => {
+            State::Leaving { error, .. } => {
                 let error = error.take();
                 self.end(now, key, error, None);
             }
@@ -56,6 +59,17 @@ impl Peer {
         }
     }
 
+    /// The transport is gone without the remote's last word. The remote may have something to say about it.
+    pub(crate) fn handle_cut(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if !matches!(link.state, State::Open) {
+            return self.handle_remote_close(now, key);
+        }
+        let message = format!("{:?} is gone without a last word", link.remote);
+        link.state = State::Leaving { error: Some(Error::new(ErrorCode::ConnectionLost, message)), cut: true };
+        self.io.timers.set(Timer::Link(key), now, WORDS);
+    }
+
     /// The transport is broken.
     pub(crate) fn handle_failure(&mut self, now: Instant, key: Key, error: Error) {
         let Some(link) = self.links.get_mut(&key) else { return };
@@ -66,7 +80,7 @@ impl Peer {
                 self.give_up(now, key, Error { code, ..error });
             }
             State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, ""))),
-            State::Leaving { error } => {
+            State::Leaving { error, .. } => {
                 let error = error.take();
                 self.end(now, key, error, None);
             }
@@ -107,7 +121,7 @@ impl Peer {
                 let error = Error::new(ErrorCode::CloseTimeout, message);
                 self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, "")));
             }
-            State::Leaving { error } => {
+            State::Leaving { error, .. } => {
                 let error = error.take();
                 self.end(now, key, error, None);
             }

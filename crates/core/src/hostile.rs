@@ -223,7 +223,8 @@ impl Victim {
                     0 => TransportInput::Description { sdp: "o=- 1 1".into() },
                     1 => TransportInput::Candidate(Candidate { candidate, mid: None, mline_index: None }),
                     2 | 3 => TransportInput::Open,
-                    4 => TransportInput::Closed,
+                    4 if which % 2 == 0 => TransportInput::Closed,
+                    4 => TransportInput::Cut,
                     5 => TransportInput::Failed { error },
                     _ => TransportInput::Finished { error: Some(error).filter(|_| which % 2 == 0) },
                 };

@@ -40,6 +40,8 @@ pub(crate) enum State {
     Leaving {
         /// What the application will hear.
         error: Option<Error>,
+        /// The transport is gone already, and the remote has not said why.
+        cut: bool,
     },
 }
 

@@ -133,6 +133,7 @@ impl Peer {
             }
             TransportInput::Open => self.handle_open(key),
             TransportInput::Closed => self.handle_remote_close(now, key),
+            TransportInput::Cut => self.handle_cut(now, key),
             TransportInput::Failed { error } => self.handle_failure(now, key, error),
             TransportInput::Finished { error } => self.handle_finished(now, key, error),
         }

@@ -215,11 +215,17 @@ impl Peer {
                 self.call_again(now, key);
             }
             State::Open => {
-                link.state = State::Leaving { error: Some(error).filter(|_| code != ErrorCode::ConnectionClosed) };
+                let error = Some(error).filter(|_| code != ErrorCode::ConnectionClosed);
+                link.state = State::Leaving { error, cut: false };
                 self.io.timers.set(Timer::Link(key), now, LEAVE_AFTER);
             }
             // Both close: our own flush says how it ended.
             State::Closing if matches!(code, ErrorCode::ConnectionClosed | ErrorCode::PeerClosed) => {}
+            // The transport is gone already, and this says why.
+            State::Leaving { cut: true, .. } => {
+                let error = Some(error).filter(|_| code != ErrorCode::ConnectionClosed);
+                self.end(now, key, error, None);
+            }
             State::Leaving { .. } => {}
             _ => self.end(now, key, Some(error), None),
         }

@@ -149,6 +149,32 @@ fn a_bye_waits_for_what_was_sent_before_it() {
 }
 
 #[test]
+fn a_remote_that_is_gone_without_its_last_word_is_lost_unless_it_says_why() {
+    for (said, expected) in [
+        (None, Some(ErrorCode::ConnectionLost)),
+        (Some("ERR_DENIED"), Some(ErrorCode::Denied)),
+        (Some("ERR_CONNECTION_CLOSED"), None),
+    ] {
+        let mut solo = solo(|_| {});
+        let (transport, session) = open(&mut solo, 1, "bob");
+        solo.transport(transport, TransportInput::Cut);
+        solo.run(ms(299));
+        assert_eq!(closed(&solo, ONE), None, "it may come yet");
+        match said {
+            Some(code) => solo.signal(&id("bob"), &bye(&session, code, "")),
+            None => solo.run(ms(1)),
+        }
+        assert_eq!(closed(&solo, ONE).unwrap().map(|error| error.code), expected);
+    }
+    // What was said before counts.
+    let mut solo = solo(|_| {});
+    let (transport, session) = open(&mut solo, 1, "bob");
+    solo.signal(&id("bob"), &bye(&session, "ERR_DENIED", ""));
+    solo.transport(transport, TransportInput::Cut);
+    assert_eq!(closed_code(&solo, ONE), Some(ErrorCode::Denied));
+}
+
+#[test]
 fn a_broken_transport_is_a_lost_connection() {
     let mut solo = solo(|_| {});
     let (transport, _) = open(&mut solo, 1, "bob");

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use linkup_core::{
     BrokerCommand, BrokerInput, Command, Config, ConnectionId, Event, Output, Peer as Machine, TransportCommand,
     TransportId, TransportInput,
@@ -35,7 +36,10 @@ pub(crate) struct Actor {
     broker: Option<BrokerSocket>,
     /// Said by a socket that was cut off here, for the machine.
     broker_lost: Option<String>,
-    done: bool,
+    /// The broker's socket is being closed.
+    goodbye: BoxFuture<'static, ()>,
+    /// The last event.
+    end: Option<Event>,
 }
 
 /// Runs a Peer until it is closed, or until its handle is gone.
@@ -60,7 +64,8 @@ pub(crate) async fn run(
         inputs,
         broker: None,
         broker_lost: None,
-        done: false,
+        goodbye: Box::pin(std::future::ready(())),
+        end: None,
     };
     let run = AssertUnwindSafe(actor.run(commands, transport_inputs, handle)).catch_unwind();
     let panicked = run.await.is_err();
@@ -82,7 +87,7 @@ impl Actor {
         mut handle: oneshot::Receiver<()>,
     ) {
         self.obey();
-        while !self.done {
+        while self.end.is_none() {
             let due = self.machine.poll_timeout().map(tokio::time::Instant::from_std);
             tokio::select! {
                 // The handle first: what it left behind is of no interest any more.
@@ -104,6 +109,11 @@ impl Actor {
                 () = until(due) => self.machine.handle_timeout(Instant::now()),
             }
             self.obey();
+        }
+        // Who hears that a peer is closed may take its id.
+        self.goodbye.await;
+        if let Some(end) = self.end {
+            self.sink.event(end);
         }
     }
 
@@ -145,7 +155,7 @@ impl Actor {
             }
             BrokerCommand::Close => {
                 if let Some(broker) = self.broker.take() {
-                    broker.close();
+                    self.goodbye = Box::pin(broker.close());
                 }
             }
         }
@@ -206,7 +216,10 @@ impl Actor {
                     link.mute();
                 }
             }
-            Event::PeerClosed { .. } => self.done = true,
+            Event::PeerClosed { .. } => {
+                self.end = Some(event);
+                return;
+            }
             _ => {}
         }
         self.sink.event(event);

@@ -80,11 +80,16 @@ impl BrokerSocket {
             .is_some_and(|outgoing| !matches!(outgoing.try_send(text), Err(mpsc::error::TrySendError::Full(_))))
     }
 
-    /// Sends what is queued, then closes.
-    pub(crate) fn close(mut self) {
+    /// Sends what is queued, then closes. The future is done when the broker has answered, or has taken too long.
+    pub(crate) fn close(mut self) -> impl Future<Output = ()> + Send + use<> {
         self.outgoing = None;
-        // The task ends by itself, in bounded time.
-        self.task = None;
+        // It ends by itself, in bounded time.
+        let task = self.task.take();
+        async move {
+            if let Some(task) = task {
+                let _ = timeout(GOODBYE, task).await;
+            }
+        }
     }
 }
 

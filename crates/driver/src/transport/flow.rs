@@ -257,7 +257,8 @@ impl Writer {
                 self.flow.reached(&self.flow.said_all);
             }
             tokio::select! {
-                () = self.link.changed(&self.outgoing, closed) => {}
+                // Also the end that came while messages wait for the remote: unheard, it would be news for ever.
+                () = self.link.changed(&self.outgoing, closed) => closed = !self.link.collect(&mut self.outgoing),
                 () = self.flow.changed.notified() => {}
                 () = tokio::time::sleep(pause), if self.outstanding > 0 => {
                     self.look().await?;

@@ -81,6 +81,8 @@ enum End {
     Aborted,
     /// By the remote, in order.
     Closed,
+    /// By a linkup remote, without its last word.
+    Cut,
     /// By us, in order or not.
     Finished(Option<Error>),
     Failed(Error),
@@ -172,13 +174,15 @@ async fn run(
     match end {
         End::Aborted => closer.close().await,
         // What the other side waits for goes out before anybody here hears that this is over and exits.
-        End::Closed => {
+        End::Closed | End::Cut => {
+            let cut = matches!(end, End::Cut);
             closer.close().await;
-            reports.send(TransportInput::Closed);
+            reports.send(if cut { TransportInput::Cut } else { TransportInput::Closed });
             // The machine may just have asked for the same, and then waits for an answer to that.
             while let Some(order) = orders.recv().await {
                 if matches!(order, Order::Close) {
-                    reports.send(TransportInput::Finished { error: None });
+                    let lost = || Error::new(ErrorCode::ConnectionLost, "the remote was gone before the close");
+                    reports.send(TransportInput::Finished { error: cut.then(lost) });
                 }
             }
         }

@@ -227,7 +227,7 @@ impl Session<'_> {
     /// The channel was closed from outside.
     async fn remote_is_gone(&mut self) -> End {
         if !self.asked {
-            return End::Closed;
+            return if self.flow.is_framed() && !self.theirs { End::Cut } else { End::Closed };
         }
         // With its FIN behind it, a linkup peer goes only when it has ours.
         if self.theirs {
