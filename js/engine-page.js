@@ -13,6 +13,8 @@ const BATCH = 256 * 4;
 
 /** What has happened and is not drained yet. */
 const events = [];
+/** The messages of the last drain: of which connection, and their cost. */
+let taken = [];
 let ring;
 
 function put(kind, handle, a, b) {
@@ -31,11 +33,14 @@ const engine = {
     ring = bell;
   },
 
+  /** Whoever asks for more has passed on what there was: only now has the application got those messages. */
   drain() {
+    const passed = taken;
+    taken = [];
+    for (const [link, cost] of passed) link.transport?.handed(cost);
     const batch = events.splice(0, BATCH);
     for (let i = 0; i < batch.length; i += 4) {
-      const message = batch[i] === EVENTS.TEXT || batch[i] === EVENTS.BINARY;
-      if (message) batch[i + 1].transport?.handed(batch[i + 3]);
+      if (batch[i] === EVENTS.TEXT || batch[i] === EVENTS.BINARY) taken.push([batch[i + 1], batch[i + 3]]);
     }
     return batch;
   },

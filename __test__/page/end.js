@@ -208,9 +208,10 @@ class End {
 
   // A flood to a page that is busy.
 
-  /** Sends so many messages; the most that waited, and the longest wait, in bytes and ms. */
+  /** Sends so many messages, as soon as it is told to; the most that waited, and the longest wait, in bytes and ms. */
   async flood(to, count, bytes) {
     const connection = await this.peer.connect(to);
+    await new Promise((resolve) => connection.once('message', resolve));
     const text = 'x'.repeat(bytes);
     let [waited, most] = [0, 0];
     for (let n = 0; n < count; n++) {
@@ -223,23 +224,27 @@ class End {
     return { waited, most };
   }
 
-  /** Is busy for so many ms, once everybody has sent something. What came from each; `early`: bytes sent meanwhile. */
+  /** Lets them all flood it, and is busy for so many ms. What came from each; `early`: bytes sent meanwhile. */
   async drown(from, count, ms) {
     const senders = new Map(from.map((id) => [id, { heard: 0, ordered: true, early: 0 }]));
     let woke = 0;
-    const all = (test) => [...senders.values()].every(test);
+    const callers = [];
     await new Promise((resolve) => {
+      this.peer.on('connection', (connection) => {
+        callers.push(connection);
+        if (callers.length === from.length) for (const caller of callers) caller.send('go');
+      });
       this.peer.on('message', ({ from, message }) => {
         const sender = senders.get(from);
         sender.ordered &&= message.n === sender.heard;
         sender.heard += 1;
         if (message.at < woke) sender.early += message.text.length;
-        if (woke === 0 && all(({ heard }) => heard > 0)) {
+        if (woke === 0) {
           const end = Date.now() + ms;
           while (Date.now() < end);
           woke = end;
         }
-        if (all(({ heard }) => heard === count)) resolve();
+        if ([...senders.values()].every(({ heard }) => heard === count)) resolve();
       });
     });
     return Object.fromEntries(senders);
