@@ -3,6 +3,10 @@
 
 const assert = require('node:assert/strict');
 const dgram = require('node:dgram');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { test, before, after } = require('node:test');
 const { Child, linkup, startBroker, within } = require('./helpers');
@@ -13,21 +17,55 @@ if (missing && process.env.CI) throw new Error(missing);
 let broker;
 let coturn;
 let port;
+/** A coturn for networks that let no UDP through, with a certificate that nobody trusts by itself. */
+let streams;
+let folder;
+let [tcpPort, tlsPort] = [];
+
+function turnServer(port, ports, more) {
+  return new Child('turnserver', [
+    ...['-n', '--no-cli', '--no-dtls', '--log-file=stdout', '--simple-log', '--pidfile=/dev/null'],
+    ...['--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${port}`, '--allow-loopback-peers'],
+    ...['--lt-cred-mech', '--realm=linkup', '--user=someone:secret', `--min-port=${ports[0]}`, `--max-port=${ports[1]}`],
+    ...more,
+  ]);
+}
+
 before(async () => {
   if (missing) return;
   broker = await startBroker();
   port = await freePort();
-  coturn = new Child('turnserver', [
-    ...['-n', '--no-cli', '--no-tls', '--no-dtls', '--log-file=stdout', '--simple-log', '--pidfile=/dev/null'],
-    ...['--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${port}`, '--allow-loopback-peers'],
-    ...['--lt-cred-mech', '--realm=linkup', '--user=someone:secret', '--min-port=49160', '--max-port=49200'],
-  ]);
+  coturn = turnServer(port, [49160, 49200], ['--no-tls']);
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-turn-'));
+  const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(folder, name));
+  const subject = ['-subj', '/CN=linkup', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=CA:FALSE'];
+  const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
+  const openssl = spawnSync('openssl', ['req', '-x509', '-nodes', '-days', '2', ...made, ...subject]);
+  assert.equal(openssl.status, 0, String(openssl.stderr));
+  [tcpPort, tlsPort] = [await freePort(), await freePort()];
+  const tls = [`--tls-listening-port=${tlsPort}`, `--cert=${certificate}`, `--pkey=${key}`];
+  streams = turnServer(tcpPort, [49210, 49250], ['--no-udp', ...tls]);
   await within(answers(port), 10_000, `coturn\n${coturn.output}`);
+  for (const port of [tcpPort, tlsPort]) await within(listens(port), 10_000, `coturn\n${streams.output}`);
 });
 after(async () => {
   await coturn?.kill();
+  await streams?.kill();
   await broker?.close();
+  if (folder) fs.rmSync(folder, { recursive: true });
 });
+
+/** Resolves when somebody listens there. */
+async function listens(port) {
+  for (;;) {
+    const socket = net.connect(port, '127.0.0.1');
+    const connected = await new Promise((resolve) => {
+      socket.on('connect', () => resolve(true)).on('error', () => setTimeout(resolve, 50, false));
+    });
+    socket.destroy();
+    if (connected) return;
+  }
+}
 
 /** Resolves when a STUN server answers a binding request (RFC 8489). */
 async function answers(port) {
@@ -56,7 +94,7 @@ const turn = (more) => [
   { urls: `turn:127.0.0.1:${port}?transport=udp`, username: 'someone', credential: 'secret', ...more },
 ];
 
-async function connected(options) {
+async function connected(options, message = 'through') {
   const a = linkup.createPeer('ice-a', { brokerUrl: broker.url, ...options });
   const b = linkup.createPeer('ice-b', { brokerUrl: broker.url });
   await new Promise((resolve) => b.once('register', resolve));
@@ -65,8 +103,8 @@ async function connected(options) {
     throw error;
   });
   const got = new Promise((resolve) => b.once('message', resolve));
-  await connection.send('through');
-  assert.equal((await within(got, 10_000, 'the message')).message, 'through');
+  await connection.send(message);
+  assert.equal((await within(got, 10_000, 'the message')).message, message);
   const stats = await connection.stats();
   await Promise.all([a.close(), b.close()]);
   return stats;
@@ -76,6 +114,32 @@ test('with iceTransportPolicy relay everything goes through the TURN server', { 
   const stats = await connected({ iceServers: turn(), iceTransportPolicy: 'relay' });
   assert.equal(stats.path, 'turn');
   assert.equal(stats.localCandidate.type, 'relay');
+});
+
+const overStream = (url) => ({
+  iceServers: [{ urls: url, username: 'someone', credential: 'secret' }],
+  iceTransportPolicy: 'relay',
+});
+
+test('a TURN server that takes no UDP is reached over TCP', { skip: missing }, async () => {
+  const stats = await connected(overStream(`turn:127.0.0.1:${tcpPort}?transport=tcp`));
+  assert.deepEqual([stats.path, stats.localCandidate.type], ['turn', 'relay']);
+});
+
+test('large messages go through TCP whole', { skip: missing }, async () => {
+  const text = 'x'.repeat(3_000_000);
+  await connected(overStream(`turn:127.0.0.1:${tcpPort}?transport=tcp`), text);
+});
+
+test('a TURN server is reached over TLS, if its certificate is good', { skip: missing }, async () => {
+  const options = { ...overStream(`turns:127.0.0.1:${tlsPort}?transport=tcp`), timeouts: { idle: 4000 } };
+  await assert.rejects(connected(options), { code: 'ERR_ICE_FAILED' });
+  process.env.SSL_CERT_FILE = path.join(folder, 'certificate.pem');
+  try {
+    assert.equal((await connected(options)).path, 'turn');
+  } finally {
+    delete process.env.SSL_CERT_FILE;
+  }
 });
 
 test('the same in simplePeer.config', { skip: missing }, async () => {

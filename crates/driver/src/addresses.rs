@@ -1,7 +1,6 @@
 //! The local addresses that a connection listens on.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtc::shared::ifaces::ifaces;
 
@@ -9,20 +8,9 @@ use rtc::shared::ifaces::ifaces;
 const MAX: usize = 8;
 
 /// All addresses of this machine that another one can reach, or loopback where there is none.
-///
-/// The facade asks again at each ICE restart, so a changed network is found. Its own meaning of `0.0.0.0` is the
-/// same, but leaves a machine without a network nothing to talk over with itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalAddresses;
-
-impl ToSocketAddrs for LocalAddresses {
-    type Iter = std::vec::IntoIter<SocketAddr>;
-
-    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let all = ifaces().inspect_err(|error| tracing::warn!(%error, "the network interfaces cannot be listed"));
-        let all = all.unwrap_or_default().into_iter().filter_map(|interface| interface.addr).map(|addr| addr.ip());
-        Ok(choose(all.collect()).into_iter().map(|ip| SocketAddr::new(ip, 0)).collect::<Vec<_>>().into_iter())
-    }
+pub(crate) fn local_addresses() -> Vec<IpAddr> {
+    let all = ifaces().inspect_err(|error| tracing::warn!(%error, "the network interfaces cannot be listed"));
+    choose(all.unwrap_or_default().into_iter().filter_map(|interface| interface.addr).map(|addr| addr.ip()).collect())
 }
 
 fn choose(mut all: Vec<IpAddr>) -> Vec<IpAddr> {

@@ -15,7 +15,6 @@ mod link;
 mod mdns;
 mod options;
 mod peer;
-mod runtime;
 mod socket;
 mod stats;
 mod transport;

@@ -14,11 +14,9 @@ use linkup_proto::frame::Frame;
 use linkup_proto::limits::MAX_FRAME_BYTES;
 use linkup_proto::signal::Receive;
 use serde_json::Value;
-use tokio::sync::Notify;
-use webrtc::peer_connection::PeerConnection;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::options::{Limits, Sink};
-use crate::stats;
 
 /// What a queued message costs besides its bytes: empty messages need room, too.
 const MESSAGE_COST: usize = 64;
@@ -39,7 +37,8 @@ pub(crate) struct Wire {
     pub(crate) unreliable: AtomicBool,
     /// It goes through a TURN server.
     pub(crate) relayed: AtomicBool,
-    pub(crate) pc: OnceLock<Arc<dyn PeerConnection>>,
+    /// Where to ask for numbers, once it is open.
+    pub(crate) stats: OnceLock<mpsc::UnboundedSender<oneshot::Sender<Value>>>,
 }
 
 /// A message was taken.
@@ -248,10 +247,12 @@ impl Link {
     /// Measures the connection: `path`, `roundTripTime` in seconds, `bytesSent`, `bytesReceived`, `messagesSent`,
     /// `messagesReceived`, `localCandidate`, `remoteCandidate`. What is not known is absent.
     pub async fn stats(&self) -> Value {
-        match self.wire.pc.get() {
-            Some(pc) => stats::measure(&**pc).await,
-            None => Value::Object(serde_json::Map::new()),
+        let (answer, answered) = oneshot::channel();
+        if let Some(ask) = self.wire.stats.get() {
+            // Where it has ended nobody answers.
+            let _ = ask.send(answer);
         }
+        answered.await.unwrap_or_else(|_| Value::Object(serde_json::Map::new()))
     }
 
     /// Which way the bytes went when it opened: `direct` or `turn`.

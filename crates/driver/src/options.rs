@@ -83,7 +83,7 @@ impl fmt::Debug for Options {
 /// One STUN or TURN server.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct IceServer {
-    /// `stun:host:port`, `turn:host:port`. What this version cannot do (`turns:`, TURN over TCP) is passed over.
+    /// `stun:host:port`, `turn:host:port?transport=udp` or `tcp`, `turns:host:port?transport=tcp`. Others are passed over.
     pub urls: Vec<String>,
     /// For TURN.
     pub username: String,

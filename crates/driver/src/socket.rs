@@ -1,15 +1,15 @@
-//! The UDP sockets below the facade: large kernel buffers, small ones of our own, and a way to wake their reader.
+//! The UDP sockets of a connection: large kernel buffers, and as many datagrams in one system call as the kernel takes
+//! (UDP_SEGMENT and UDP_GRO, by `quinn-udp`).
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
 
-use futures_util::task::AtomicWaker;
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
-use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+use tokio::io::Interest;
 
 /// What we ask of the kernel for each direction of a socket. The default of Linux, 208 KiB, is a fifth of what SCTP
 /// has under way; each datagram that the kernel drops then costs a retransmission time-out.
@@ -23,18 +23,24 @@ const DATAGRAM: usize = 1200;
 /// one message: a smaller window could never take it.
 const WINDOW: std::ops::RangeInclusive<usize> = 256 * 1024..=4 << 20;
 
-/// Datagrams that the driver takes at once. It allocates 1,500 bytes for each, twice per socket and for good, while
-/// the kernel hands over up to 64: see [`Socket::poll_recv`].
-const SEGMENTS: usize = 8;
+/// What the kernel puts together is at most so long.
 const SCRATCH: usize = 64 * 1500;
 
+/// Reads of one socket in one go: the others, and what is to be sent, have their turn then.
+const BURST: usize = 4;
+
+/// Datagrams that go to the kernel together: at most so many, and so many bytes.
+const SEGMENTS: usize = 64;
+const SEGMENT_BYTES: usize = 60_000;
+
 thread_local! {
-    /// Where the kernel writes; one for each thread instead of one for each socket.
-    static BUFFERS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where the kernel writes, and from where it reads; one for each thread instead of one for each socket.
+    static SCRATCHES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static RUNS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Asks the kernel for room. What it does not grant, it does not grant.
-pub(crate) fn enlarge(socket: &UdpSocket) {
+fn enlarge(socket: &UdpSocket) {
     let socket = SockRef::from(socket);
     let _ = socket.set_recv_buffer_size(BUFFER);
     let _ = socket.set_send_buffer_size(BUFFER);
@@ -58,159 +64,221 @@ fn granted_buffer() -> io::Result<usize> {
     SockRef::from(&socket).recv_buffer_size()
 }
 
-/// Wakes a reader of a connection's sockets without a packet.
-#[derive(Debug, Default)]
-pub(crate) struct Poke {
-    poked: Arc<AtomicBool>,
-    ears: Mutex<Vec<Weak<AtomicWaker>>>,
+/// A datagram on its way out: from where, to whom.
+pub(crate) trait Datagram {
+    fn route(&self) -> (SocketAddr, SocketAddr);
+    fn bytes(&self) -> &[u8];
 }
 
-/// One socket's end of a [`Poke`].
-#[derive(Debug)]
-pub(crate) struct Ear {
-    poked: Arc<AtomicBool>,
-    waker: Arc<AtomicWaker>,
+struct Socket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    address: SocketAddr,
 }
 
-impl Poke {
-    /// The next reader that looks gets one datagram that is nothing.
-    pub(crate) fn poke(&self) {
-        self.poked.store(true, Ordering::Release);
-        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        ears.retain(|ear| ear.upgrade().inspect(|waker| waker.wake()).is_some());
-    }
+/// See the module. Must be made and used inside a runtime.
+pub(crate) struct Sockets(Vec<Socket>);
 
-    pub(crate) fn ear(&self) -> Ear {
-        let waker = Arc::new(AtomicWaker::new());
-        self.ears.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&waker));
-        Ear { poked: Arc::clone(&self.poked), waker }
-    }
-}
-
-/// Datagrams of one read that did not fit into what the driver offered.
-#[derive(Debug)]
-struct Rest {
-    bytes: Vec<u8>,
-    start: usize,
-    meta: RecvMeta,
-}
-
-/// See the module.
-pub(crate) struct Socket {
-    inner: Arc<dyn AsyncUdpSocket>,
-    ear: Ear,
-    on_packet: Box<dyn Fn() + Send + Sync>,
-    rest: Mutex<Option<Rest>>,
-}
-
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Socket").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl Socket {
-    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, ear: Ear, on_packet: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self { inner, ear, on_packet, rest: Mutex::new(None) }
-    }
-
-    /// Copies as many whole datagrams as fit, and keeps the others.
-    fn hand_out(&self, mut rest: Rest, buffer: &mut [u8], meta: &mut RecvMeta) {
-        let left = rest.bytes.len() - rest.start;
-        let whole = (buffer.len() / rest.meta.stride).max(1) * rest.meta.stride;
-        let taken = left.min(whole);
-        let copied = taken.min(buffer.len());
-        buffer[..copied].copy_from_slice(&rest.bytes[rest.start..rest.start + copied]);
-        *meta = rest.meta;
-        meta.len = copied;
-        rest.start += taken;
-        if rest.start < rest.bytes.len() {
-            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+impl Sockets {
+    /// A socket for each address. Those that cannot be had are passed over.
+    ///
+    /// # Errors
+    /// There is none that works.
+    pub(crate) fn bind(addresses: &[IpAddr]) -> io::Result<Self> {
+        let mut sockets = Vec::with_capacity(addresses.len());
+        let mut last = None;
+        for address in addresses {
+            match Socket::bind(*address) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => {
+                    tracing::debug!(%error, %address, "an address cannot be used");
+                    last = Some(error);
+                }
+            }
+        }
+        match last {
+            Some(error) if sockets.is_empty() => Err(error),
+            _ => Ok(Self(sockets)),
         }
     }
 
-    /// Reads into the thread's buffer, which holds whatever the kernel has put together.
-    fn read(&self, cx: &mut Context<'_>, buffer: &mut [u8], meta: &mut RecvMeta) -> Poll<io::Result<usize>> {
-        BUFFERS.with_borrow_mut(|scratch| {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.0.iter().map(|socket| socket.address)
+    }
+
+    /// Hands datagrams that have come to `take(to, from, bytes)`. Ready: there may be more.
+    pub(crate) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> Poll<()> {
+        SCRATCHES.with_borrow_mut(|scratch| {
             scratch.resize(SCRATCH, 0);
-            let read = {
-                let mut slices = [IoSliceMut::new(scratch)];
-                std::task::ready!(self.inner.poll_recv(cx, &mut slices, std::slice::from_mut(meta)))
-            };
-            read?;
-            let (length, stride) = (meta.len.min(SCRATCH), meta.stride.max(1));
-            meta.stride = stride;
-            if length <= buffer.len() {
-                buffer[..length].copy_from_slice(&scratch[..length]);
-                meta.len = length;
-            } else {
-                let rest = Rest { bytes: scratch[..length].to_vec(), start: 0, meta: *meta };
-                self.hand_out(rest, buffer, meta);
+            let mut any = Poll::Pending;
+            for socket in &self.0 {
+                for _ in 0..BURST {
+                    match socket.poll_receive(cx, scratch) {
+                        Poll::Pending => break,
+                        Poll::Ready(Ok(meta)) => {
+                            any = Poll::Ready(());
+                            for datagram in scratch[..meta.len.min(SCRATCH)].chunks(meta.stride.max(1)) {
+                                take(socket.address, meta.addr, datagram);
+                            }
+                        }
+                        // An answer of the network to what we sent (ICMP): ICE notices by itself what does not arrive.
+                        Poll::Ready(Err(error)) => {
+                            any = Poll::Ready(());
+                            tracing::trace!(%error, "receiving");
+                        }
+                    }
+                }
             }
-            Poll::Ready(Ok(1))
+            any
+        })
+    }
+
+    /// Sends the first of the datagrams, and those behind it that may go in the same system call; how many they are.
+    /// Pending: the kernel has no room. What cannot be sent is lost, as it may be anywhere on its way.
+    pub(crate) fn poll_send<'a, D: Datagram + 'a>(
+        &self,
+        cx: &mut Context<'_>,
+        datagrams: impl Iterator<Item = &'a D> + Clone,
+    ) -> Poll<usize> {
+        let Some(first) = datagrams.clone().next() else { return Poll::Ready(0) };
+        let (from, to) = first.route();
+        let Some(socket) = self.0.iter().find(|socket| socket.address == from) else { return Poll::Ready(1) };
+        let size = first.bytes().len();
+        let most = socket.state.max_gso_segments().min(SEGMENTS);
+        let (mut count, mut bytes, mut short) = (0, 0, false);
+        for datagram in datagrams.clone().take(most.max(1)) {
+            let length = datagram.bytes().len();
+            let fits = datagram.route() == (from, to) && length <= size && bytes + length <= SEGMENT_BYTES.max(size);
+            if short || !fits || length == 0 && count > 0 {
+                break;
+            }
+            // Only the last one may be shorter.
+            short = length < size;
+            count += 1;
+            bytes += length;
+        }
+        if count == 1 {
+            ready!(socket.poll_send(cx, to, first.bytes(), None));
+            return Poll::Ready(1);
+        }
+        RUNS.with_borrow_mut(|run| {
+            run.clear();
+            datagrams.take(count).for_each(|datagram| run.extend_from_slice(datagram.bytes()));
+            ready!(socket.poll_send(cx, to, run, Some(size)));
+            Poll::Ready(count)
         })
     }
 }
 
-impl AsyncUdpSocket for Socket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+impl Socket {
+    fn bind(address: IpAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind((address, 0))?;
+        enlarge(&socket);
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let address = socket.local_addr()?;
+        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, address })
     }
 
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
+    fn poll_receive(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<RecvMeta>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let mut meta = [RecvMeta::default()];
+            let read = self.io.try_io(Interest::READABLE, || {
+                self.state.recv(UdpSockRef::from(&self.io), &mut [IoSliceMut::new(into)], &mut meta)
+            });
+            match read {
+                // The runtime knows now that there is nothing.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(|_| meta[0])),
+            }
+        }
     }
 
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments().min(SEGMENTS)
-    }
-
-    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        self.inner.poll_send(cx, transmit)
-    }
-
-    /// The kernel puts up to 64 datagrams together and cuts off what does not fit, so it always gets a buffer for 64,
-    /// and the driver gets them in portions.
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let (Some(buffer), Some(meta)) = (bufs.first_mut(), meta.first_mut()) else { return Poll::Ready(Ok(0)) };
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(rest) = rest {
-            self.hand_out(rest, buffer, meta);
-            return Poll::Ready(Ok(1));
+    fn poll_send(&self, cx: &mut Context<'_>, to: SocketAddr, contents: &[u8], size: Option<usize>) -> Poll<()> {
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: size, src_ip: None };
+        loop {
+            let sent =
+                self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit));
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Registers for the time when there is room.
+                    if ready!(self.io.poll_send_ready(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                Err(error) => {
+                    tracing::trace!(%error, %to, "sending");
+                    return Poll::Ready(());
+                }
+                Ok(()) => return Poll::Ready(()),
+            }
         }
-        let read = self.read(cx, buffer, meta);
-        if read.is_ready() {
-            (self.on_packet)();
-            return read;
-        }
-        // The driver also looks without a waker, for more of a burst. It has not emptied its queue of messages then,
-        // so a poke would be spent for nothing.
-        if cx.waker().will_wake(Waker::noop()) {
-            return Poll::Pending;
-        }
-        self.ear.waker.register(cx.waker());
-        if self.ear.poked.swap(false, Ordering::AcqRel) && !buffer.is_empty() {
-            // A byte that begins no STUN, DTLS or RTP packet (RFC 7983).
-            buffer[0] = 0xff;
-            *meta = RecvMeta::default();
-            (meta.len, meta.stride) = (1, 1);
-            return Poll::Ready(Ok(1));
-        }
-        Poll::Pending
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
+
+    struct Packet(SocketAddr, SocketAddr, Vec<u8>);
+
+    impl Datagram for Packet {
+        fn route(&self) -> (SocketAddr, SocketAddr) {
+            (self.0, self.1)
+        }
+        fn bytes(&self) -> &[u8] {
+            &self.2
+        }
+    }
 
     #[test]
     fn the_window_is_within_its_bounds() {
         assert!(WINDOW.contains(&(receive_window() as usize)));
+    }
+
+    #[tokio::test]
+    async fn runs_arrive_as_the_datagrams_that_they_were() {
+        let localhost = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let (one, two) = (Sockets::bind(&[localhost]).unwrap(), Sockets::bind(&[localhost]).unwrap());
+        let (from, to) = (one.addresses().next().unwrap(), two.addresses().next().unwrap());
+        // Full ones, a short one that ends the first run, a longer one that begins another, an empty one, many.
+        let sizes = [1200, 1200, 1200, 77, 1200, 1300, 1300, 0, 5, 5].into_iter().chain([1000; 100]);
+        let sent: Vec<Vec<u8>> = sizes.enumerate().map(|(n, size)| vec![n as u8; size]).collect();
+        let packets: Vec<_> = sent.iter().map(|bytes| Packet(from, to, bytes.clone())).collect();
+        let mut at = 0;
+        let mut calls = 0;
+        while at < packets.len() {
+            at += poll_fn(|cx| one.poll_send(cx, packets[at..].iter())).await;
+            calls += 1;
+        }
+        assert!(calls < sent.len() / 2, "{calls} system calls");
+        let mut came = Vec::new();
+        // The kernel says nothing of an empty one.
+        while came.len() < sent.len() - 1 {
+            poll_fn(|cx| {
+                two.poll_receive(cx, |local, remote, bytes| {
+                    assert_eq!((local, remote), (to, from));
+                    came.push(bytes.to_vec());
+                })
+            })
+            .await;
+        }
+        let expected: Vec<_> = sent.into_iter().filter(|bytes| !bytes.is_empty()).collect();
+        assert_eq!(came, expected);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_ours_is_passed_over() {
+        let (ours, other) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from([192, 0, 2, 250]));
+        assert_eq!(Sockets::bind(&[other, ours]).unwrap().addresses().count(), 1);
+        assert!(Sockets::bind(&[other]).is_err());
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use rtc::peer_connection::transport::RTCIceCandidatePair;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidateType};
 use rtc::statistics::StatsSelector;
 use serde_json::{Map, Value, json};
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidate, RTCIceCandidateType};
 
 /// Measures a connection. What is not known is absent.
-pub(crate) async fn measure(pc: &dyn PeerConnection) -> Value {
-    let report = pc.get_stats(Instant::now(), StatsSelector::None).await;
+pub(crate) fn measure(pc: &mut RTCPeerConnection) -> Value {
+    let report = pc.get_stats(Instant::now(), StatsSelector::None);
     let mut stats = Map::new();
     let channel = report.data_channels().max_by_key(|channel| channel.messages_sent + channel.messages_received);
     if let Some(channel) = channel {
@@ -24,17 +24,13 @@ pub(crate) async fn measure(pc: &dyn PeerConnection) -> Value {
         stats.insert("roundTripTime".into(), json!(pair.current_round_trip_time));
     }
     // The report's own candidates have other names than the pair says.
-    if let Some(pair) = selected_pair(pc).await {
+    if let Some(pair) = pc.sctp().and_then(|sctp| sctp.transport().ice_transport().get_selected_candidate_pair()) {
         let relayed = [pair.local(), pair.remote()].iter().any(|side| side.typ == RTCIceCandidateType::Relay);
         stats.insert("path".into(), json!(if relayed { "turn" } else { "direct" }));
         stats.insert("localCandidate".into(), describe(pair.local()));
         stats.insert("remoteCandidate".into(), describe(pair.remote()));
     }
     Value::Object(stats)
-}
-
-async fn selected_pair(pc: &dyn PeerConnection) -> Option<RTCIceCandidatePair> {
-    pc.sctp().await?.transport().ice_transport().get_selected_candidate_pair().await.ok().flatten()
 }
 
 fn describe(candidate: &RTCIceCandidate) -> Value {

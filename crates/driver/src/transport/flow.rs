@@ -1,42 +1,28 @@
-//! The two streams of an open channel: [`write`] empties the link's queue into SCTP, [`read`] hands messages to the
-//! application. Neither waits for the other, and both wait for whoever is slow. What frames mean is decided in
-//! [`linkup_core::wire`].
-//!
-//! Only the writer sends: what the reader has to say to the remote (ACK, FIN-ACK) it leaves in [`Flow`].
+//! The two streams of an open channel: [`Flow::send`] empties the link's queue into SCTP, [`Flow::receive`] hands messages
+//! to the application. Neither waits: where one cannot go on, the session calls it again when something has changed. What
+//! frames mean is decided in [`linkup_core::wire`].
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use bytes::BytesMut;
-use futures_util::FutureExt;
 use linkup_core::wire::{Arrival, Budget, Incoming, Ledger, Message, Outgoing, Receipt, Transmit, What};
 use linkup_proto::frame::{Frame, WINDOW};
 use linkup_proto::{Error, ErrorCode};
-use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep_until;
-use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage};
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelMessage};
+use rtc::shared::error::Error as RtcError;
 
-use super::build::SEND_LIMIT;
+use super::pc::Pc;
 use crate::link::{Link, Wire};
 use crate::options::Direction;
-use crate::runtime::Pulse;
 
-/// After so many messages in one go SCTP may have kept more back: its reader stops at 256 and goes on only when
-/// another packet comes, which may be seconds later.
-const SUSPICIOUS: u32 = 128;
+/// What SCTP takes before it has an acknowledgement: a little more than one window, so that it never waits for us.
+const SEND_LIMIT: usize = 2 << 20;
 
 /// Messages that SCTP may have without an acknowledgement, where the remote confirms none; see
 /// [`linkup_proto::frame::MAX_UNCONFIRMED`].
 const MAX_FLIGHT: usize = 8 * 1024;
-
-/// How often a writer looks whether there is room under [`MAX_FLIGHT`].
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);
-
-/// How often an idle writer looks whether the rest has been acknowledged.
-const ACKNOWLEDGED: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_millis(200);
 
 /// How far a message gets between two reports of its progress: at least so much, and a part of the whole.
 const PROGRESS_BYTES: u32 = 256 * 1024;
@@ -52,24 +38,34 @@ pub(super) enum Mark {
 
 /// What is under way in both directions.
 pub(super) struct Flow {
+    link: Arc<Link>,
+    wire: Arc<Wire>,
     /// Whether both sides are linkup peers on an ordered, reliable channel, so that there are binary frames.
     framed: bool,
-    /// Sizes of the messages that SCTP has, oldest first; kept only where the remote confirms none.
-    flight: Mutex<Flight>,
+    outgoing: Outgoing,
     /// What the remote confirms, where it does.
-    ledger: Mutex<Ledger>,
+    ledger: Ledger,
+    /// Sizes of the messages that SCTP has, oldest first; kept only where the remote confirms none.
+    flight: Flight,
+    incoming: Incoming,
     /// Messages that came while the application wanted none.
-    held: Mutex<VecDeque<(Message, Receipt)>>,
+    held: VecDeque<(Message, Receipt)>,
     /// To be sent before anything else.
-    replies: Mutex<Replies>,
-    /// There is a reply to send, or room for more messages.
-    changed: Notify,
-    /// The queue is closed and empty, and the FIN, where there is one, was handed to SCTP.
-    said_all: AtomicBool,
-    /// The FIN-ACK was handed to SCTP.
-    confirmed_fin: AtomicBool,
-    /// One of the two has become true.
-    pub(super) progress: Notify,
+    ack: Option<Frame<'static>>,
+    owes_fin_ack: bool,
+    /// The link's queue has ended, and is empty.
+    closed: bool,
+    said_all: bool,
+    confirmed_fin: bool,
+    /// SCTP has as much as it gets.
+    limited: bool,
+    /// The application has no room.
+    full: bool,
+    /// The remote has sent its last message, and the application has not got all of them.
+    ending: bool,
+    /// How far a message in pieces gets before that is reported again.
+    next_sent: u32,
+    next_received: u32,
 }
 
 #[derive(Default)]
@@ -78,28 +74,47 @@ struct Flight {
     bytes: usize,
 }
 
-#[derive(Default)]
-struct Replies {
-    ack: Option<Frame<'static>>,
-    fin_ack: bool,
-}
+impl Flight {
+    fn launched(&mut self, length: usize) {
+        self.lengths.push_back(length);
+        self.bytes += length;
+    }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Messages of which SCTP has no complete acknowledgement, `outstanding` bytes being open.
+    fn landed(&mut self, outstanding: usize) -> usize {
+        while let Some(first) = self.lengths.front().copied() {
+            if self.bytes - first < outstanding || outstanding > 0 && self.lengths.len() == 1 {
+                break;
+            }
+            self.lengths.pop_front();
+            self.bytes -= first;
+        }
+        self.lengths.len()
+    }
 }
 
 impl Flow {
-    pub(super) fn new(framed: bool, remote_window: u64) -> Self {
+    pub(super) fn new(link: Arc<Link>, wire: Arc<Wire>, message_bytes: usize, budget: Budget) -> Self {
+        let framed = link.is_framed();
         Self {
             framed,
-            flight: Mutex::default(),
-            ledger: Mutex::new(Ledger::new(remote_window)),
-            held: Mutex::default(),
-            replies: Mutex::default(),
-            changed: Notify::new(),
-            said_all: AtomicBool::new(false),
-            confirmed_fin: AtomicBool::new(false),
-            progress: Notify::new(),
+            outgoing: Outgoing::new(framed, link.max_frame()),
+            ledger: Ledger::new(link.remote_window()),
+            flight: Flight::default(),
+            incoming: Incoming::new(WINDOW, message_bytes, budget),
+            held: VecDeque::new(),
+            ack: None,
+            owes_fin_ack: false,
+            closed: false,
+            said_all: false,
+            confirmed_fin: false,
+            limited: false,
+            full: false,
+            ending: false,
+            next_sent: 0,
+            next_received: 0,
+            link,
+            wire,
         }
     }
 
@@ -107,211 +122,261 @@ impl Flow {
         self.framed
     }
 
+    /// The queue is closed and empty, and the FIN, where there is one, was handed to SCTP.
     pub(super) fn has_said_all(&self) -> bool {
-        self.said_all.load(Ordering::Acquire)
+        self.said_all
     }
 
+    /// The FIN-ACK was handed to SCTP.
     pub(super) fn has_confirmed_fin(&self) -> bool {
-        self.confirmed_fin.load(Ordering::Acquire)
+        self.confirmed_fin
+    }
+
+    /// Whether nothing more is read before the application has room.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether messages wait here until the application wants them.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// What came while the application wanted nothing.
-    pub(super) fn take_held(&self) -> impl Iterator<Item = Message> + use<> {
-        std::mem::take(&mut *lock(&self.held)).into_iter().map(|(message, _)| message)
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = Message> + use<> {
+        std::mem::take(&mut self.held).into_iter().map(|(message, _)| message)
     }
 
-    fn reached(&self, what: &AtomicBool) {
-        what.store(true, Ordering::Release);
-        self.progress.notify_one();
+    /// When something is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.incoming.poll_timeout().filter(|_| self.framed)
     }
 
-    fn launched(&self, length: usize) {
-        let mut flight = lock(&self.flight);
-        flight.lengths.push_back(length);
-        flight.bytes += length;
-    }
-
-    /// Messages of which SCTP has no complete acknowledgement, `outstanding` bytes being open.
-    fn landed(&self, outstanding: usize) -> usize {
-        let mut flight = lock(&self.flight);
-        while let Some(first) = flight.lengths.front().copied() {
-            if flight.bytes - first < outstanding || outstanding > 0 && flight.lengths.len() == 1 {
-                break;
-            }
-            flight.lengths.pop_front();
-            flight.bytes -= first;
+    /// # Errors
+    /// The remote does not go on with its message.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.poll_timeout().is_some_and(|due| due <= now) {
+            self.incoming.handle_timeout(now)?;
+            self.acknowledge(now);
         }
-        flight.lengths.len()
+        Ok(())
+    }
+
+    /// Waits until the application has something to send that [`Flow::send`] has not seen, and SCTP has room for it.
+    pub(super) async fn changed(&self) {
+        if self.limited {
+            return std::future::pending().await;
+        }
+        self.link.changed(&self.outgoing, self.closed).await;
     }
 
     /// Messages that the remote may not have, those included that never got to SCTP.
-    pub(super) async fn undelivered(&self, channel: &dyn DataChannel, link: &Link) -> usize {
+    pub(super) fn undelivered(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> usize {
         if self.framed {
-            let unconfirmed = lock(&self.ledger).unconfirmed();
-            return usize::try_from(unconfirmed).unwrap_or(usize::MAX).saturating_add(link.waiting());
+            return usize::try_from(self.ledger.unconfirmed())
+                .unwrap_or(usize::MAX)
+                .saturating_add(self.link.waiting());
         }
         // A channel that is closed says nothing more: what was last known counts.
-        let in_flight = match channel.outstanding_bytes().await {
-            Ok(outstanding) => self.landed(outstanding),
-            Err(_) => lock(&self.flight).lengths.len(),
+        let in_flight = match pc.outstanding(channel) {
+            Some(outstanding) => self.flight.landed(outstanding),
+            None => self.flight.lengths.len(),
         };
-        in_flight + link.waiting()
-    }
-
-    fn reply(&self, change: impl FnOnce(&mut Replies)) {
-        change(&mut lock(&self.replies));
-        self.changed.notify_one();
+        in_flight + self.link.waiting()
     }
 
     /// Confirms the remote's FIN.
-    pub(super) fn confirm_fin(&self) {
-        self.reply(|replies| replies.fin_ack = true);
+    pub(super) fn confirm_fin(&mut self) {
+        self.owes_fin_ack = true;
     }
 
-    fn next_reply(&self) -> Option<Frame<'static>> {
-        let mut replies = lock(&self.replies);
-        if let Some(ack) = replies.ack.take() {
-            return Some(ack);
+    /// Hands to SCTP what may go.
+    ///
+    /// # Errors
+    /// Where the channel takes nothing more for another reason than that it is closed, which the session hears, too.
+    pub(super) fn send(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> Result<(), Error> {
+        match self.fill(pc, channel) {
+            Ok(()) | Err(RtcError::ErrDataChannelClosed) => Ok(()),
+            Err(error) => Err(Error::new(ErrorCode::ConnectionLost, format!("nothing more can be sent: {error}"))),
         }
-        std::mem::take(&mut replies.fin_ack).then_some(Frame::FinAck)
     }
 
-    fn flight_is_full(&self) -> bool {
-        !self.framed && lock(&self.flight).lengths.len() >= MAX_FLIGHT
-    }
-
-    fn handle_ack(&self, received: u64, handed: u64, link: &Link) -> Result<(), Error> {
-        let mut ledger = lock(&self.ledger);
-        ledger.handle_ack(received, handed)?;
-        let arrived: Vec<_> = std::iter::from_fn(|| ledger.poll_arrived()).collect();
-        drop(ledger);
-        for token in arrived {
-            link.sink().arrived(token);
+    fn fill(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> Result<(), RtcError> {
+        let mut outstanding = pc.outstanding(channel).ok_or(RtcError::ErrDataChannelClosed)?;
+        if !self.framed {
+            self.flight.landed(outstanding);
         }
-        self.changed.notify_one();
-        Ok(())
+        let sent = self.fill_up(pc, channel, &mut outstanding);
+        self.wire.unacknowledged.store(outstanding, Ordering::Relaxed);
+        sent
     }
-}
 
-/// Sends messages and replies until it is dropped.
-///
-/// # Errors
-/// Where the channel takes nothing more; `Ok` where that is because it is closed, which the reader hears, too.
-pub(super) async fn write(
-    channel: Arc<dyn DataChannel>,
-    link: Arc<Link>,
-    flow: Arc<Flow>,
-    wire: Arc<Wire>,
-) -> Result<(), Error> {
-    let outgoing = Outgoing::new(flow.framed, link.max_frame());
-    let mut writer = Writer { channel, link, flow, wire, outgoing, outstanding: 0, next_report: 0 };
-    match writer.run().await {
-        Ok(()) | Err(webrtc::error::Error::ErrDataChannelClosed) => Ok(()),
-        Err(error) => Err(Error::new(ErrorCode::ConnectionLost, format!("nothing more can be sent: {error}"))),
-    }
-}
-
-struct Writer {
-    channel: Arc<dyn DataChannel>,
-    link: Arc<Link>,
-    flow: Arc<Flow>,
-    wire: Arc<Wire>,
-    outgoing: Outgoing,
-    /// Never less than what SCTP has: looking takes the connection's lock.
-    outstanding: usize,
-    /// How far a message in pieces gets before that is reported again.
-    next_report: u32,
-}
-
-impl Writer {
-    async fn run(&mut self) -> webrtc::error::Result<()> {
-        let (mut closed, mut said) = (false, false);
-        let mut pause = *ACKNOWLEDGED.start();
+    fn fill_up(&mut self, pc: &mut Pc, channel: RTCDataChannelId, outstanding: &mut usize) -> Result<(), RtcError> {
+        let mut say = |frame: Frame<'_>, outstanding: &mut usize| {
+            let bytes = frame.encode();
+            *outstanding += bytes.len();
+            pc.send(channel, Message::Binary(bytes.into()))
+        };
+        if let Some(ack) = self.ack.take() {
+            say(ack, outstanding)?;
+        }
+        if std::mem::take(&mut self.owes_fin_ack) {
+            say(Frame::FinAck, outstanding)?;
+            self.confirmed_fin = true;
+        }
         loop {
-            while let Some(frame) = self.flow.next_reply() {
-                self.say(frame).await?;
-                if frame == Frame::FinAck {
-                    self.flow.reached(&self.flow.confirmed_fin);
+            self.limited = *outstanding >= SEND_LIMIT || !self.framed && self.flight.lengths.len() >= MAX_FLIGHT;
+            if self.limited {
+                return Ok(());
+            }
+            // The one must not wait until there is nothing more of the other.
+            if self.outgoing.streams.is_empty() && self.link.has_streams() {
+                self.collect();
+            }
+            let Some(Transmit { body, what }) = self.outgoing.poll(&mut self.ledger) else {
+                if self.collect() {
+                    continue;
                 }
+                break;
+            };
+            let length = body.len();
+            if !self.framed {
+                self.flight.launched(length);
             }
-            let messages_gone = self.outgoing.messages.is_empty();
-            if messages_gone || self.outgoing.streams.is_empty() && self.link.has_streams() {
-                closed = !self.link.collect(&mut self.outgoing);
-            }
-            if self.flow.flight_is_full() {
-                tokio::time::sleep(LOOK_FOR_ROOM).await;
-                self.look().await?;
-                continue;
-            }
-            let next = self.outgoing.poll(&mut lock(&self.flow.ledger));
-            if let Some(next) = next {
-                self.transmit(next).await?;
-                pause = *ACKNOWLEDGED.start();
-                continue;
-            }
-            if closed && !said && self.outgoing.is_empty() {
-                if self.flow.framed {
-                    self.say(Frame::Fin).await?;
+            *outstanding += length;
+            pc.send(channel, body)?;
+            match what {
+                What::Message { payload, complete, progress } => {
+                    self.link.handed(payload, complete);
+                    if let Some((done, total)) = progress {
+                        report(&self.link, Direction::Sending, &mut self.next_sent, done, total);
+                    }
                 }
-                said = true;
-                self.flow.reached(&self.flow.said_all);
-            }
-            tokio::select! {
-                // Also the end that came while messages wait for the remote: unheard, it would be news for ever.
-                () = self.link.changed(&self.outgoing, closed) => closed = !self.link.collect(&mut self.outgoing),
-                () = self.flow.changed.notified() => {}
-                () = tokio::time::sleep(pause), if self.outstanding > 0 => {
-                    self.look().await?;
-                    pause = (pause * 2).min(*ACKNOWLEDGED.end());
-                }
+                What::Stream => self.link.handed_stream(length),
+                What::Control => {}
             }
         }
-    }
-
-    async fn look(&mut self) -> webrtc::error::Result<()> {
-        self.outstanding = self.channel.outstanding_bytes().await?;
-        self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
-        self.flow.landed(self.outstanding);
+        if self.closed && !self.said_all && self.outgoing.is_empty() {
+            if self.framed {
+                let bytes = Frame::Fin.encode();
+                *outstanding += bytes.len();
+                pc.send(channel, Message::Binary(bytes.into()))?;
+            }
+            self.said_all = true;
+        }
         Ok(())
     }
 
-    async fn say(&mut self, frame: Frame<'_>) -> webrtc::error::Result<()> {
-        let bytes = BytesMut::from(bytes::Bytes::from(frame.encode()));
-        self.outstanding += bytes.len();
-        self.channel.send(bytes).await
+    /// Takes what the application has sent; whether that is something to send. Hears of the end, too, also while messages
+    /// wait for the remote: unheard, it would be news for ever.
+    fn collect(&mut self) -> bool {
+        let (messages, streams) = (self.outgoing.messages.is_empty(), self.outgoing.streams.is_empty());
+        self.closed = !self.link.collect(&mut self.outgoing);
+        messages && !self.outgoing.messages.is_empty() || streams && !self.outgoing.streams.is_empty()
     }
 
-    async fn transmit(&mut self, Transmit { body, what }: Transmit) -> webrtc::error::Result<()> {
-        let length = body.len();
-        if !self.flow.framed {
-            self.flow.launched(length);
+    fn acknowledge(&mut self, now: Instant) {
+        if let Some(ack) = self.incoming.poll_ack(now) {
+            self.ack = Some(ack);
         }
-        // `try_send` throws away what it does not take: `outstanding` must never be less than what SCTP counts.
-        if self.outstanding + length <= SEND_LIMIT {
-            self.outstanding += length;
-            match body {
-                Message::Text(text) => self.channel.try_send_text(&text).await?,
-                Message::Binary(bytes) => self.channel.try_send(BytesMut::from(bytes)).await?,
-            }
+    }
+
+    /// Takes a message from SCTP.
+    ///
+    /// # Errors
+    /// Where the remote breaks the protocol.
+    pub(super) fn receive(&mut self, now: Instant, message: RTCDataChannelMessage) -> Result<Option<Mark>, Error> {
+        let mark = self.handle(now, message);
+        self.acknowledge(now);
+        mark
+    }
+
+    fn handle(&mut self, now: Instant, message: RTCDataChannelMessage) -> Result<Option<Mark>, Error> {
+        if !self.framed {
+            let message =
+                if message.is_string { Message::Text(text(message)?) } else { Message::Binary(message.data.freeze()) };
+            self.full |= !self.link.deliver(message);
+            return Ok(None);
+        }
+        let arrival = if message.is_string {
+            self.incoming.handle_text(now, text(message)?)?
         } else {
-            match body {
-                Message::Text(text) => self.channel.send_text(&text).await?,
-                Message::Binary(bytes) => self.channel.send(BytesMut::from(bytes)).await?,
+            self.incoming.handle_frame(now, message.data.freeze())?
+        };
+        match arrival {
+            Arrival::Message(message, receipt) => {
+                if let Some(total) = receipt.assembled() {
+                    report(&self.link, Direction::Receiving, &mut self.next_received, total, total);
+                }
+                self.take(now, message, receipt);
             }
-            self.look().await?;
-        }
-        self.wire.unacknowledged.store(self.outstanding, Ordering::Relaxed);
-        match what {
-            What::Message { payload, complete, progress } => {
-                self.link.handed(payload, complete);
-                if let Some((done, total)) = progress {
-                    report(&self.link, Direction::Sending, &mut self.next_report, done, total);
+            Arrival::Bundle(messages) => {
+                for (message, receipt) in messages {
+                    self.take(now, message, receipt);
                 }
             }
-            What::Stream => self.link.handed_stream(length),
-            What::Control => {}
+            Arrival::Part(done, total) => {
+                report(&self.link, Direction::Receiving, &mut self.next_received, done, total);
+            }
+            Arrival::Stream(frame) => self.full |= !self.link.deliver_stream(frame),
+            Arrival::Ack { received, handed } => self.confirmed(received, handed)?,
+            Arrival::Ping => {}
+            Arrival::Fin => {
+                self.ending = true;
+                return Ok(self.finish());
+            }
+            Arrival::FinAck => return Ok(Some(Mark::FinAck)),
+        }
+        Ok(None)
+    }
+
+    fn confirmed(&mut self, received: u64, handed: u64) -> Result<(), Error> {
+        self.ledger.handle_ack(received, handed)?;
+        while let Some(token) = self.ledger.poll_arrived() {
+            self.link.sink().arrived(token);
         }
         Ok(())
+    }
+
+    /// The remote's end, once everything before it is handed over.
+    fn finish(&mut self) -> Option<Mark> {
+        if !self.ending || self.holds() {
+            return None;
+        }
+        self.ending = false;
+        self.ack = Some(self.incoming.ack());
+        Some(Mark::Fin)
+    }
+
+    /// The application has room again, or wants messages again: hands over what waited for it.
+    pub(super) fn release(&mut self) -> Option<Mark> {
+        self.full = false;
+        let now = Instant::now();
+        while !self.full && !self.link.is_paused() {
+            let Some((message, receipt)) = self.held.pop_front() else { break };
+            self.hand(now, message, &receipt);
+        }
+        self.acknowledge(now);
+        self.finish()
+    }
+
+    /// Hands a message over, or keeps it while the application wants none or has no room. The window bounds what is kept.
+    fn take(&mut self, now: Instant, message: Message, receipt: Receipt) {
+        if self.full || self.holds() || self.link.is_paused() {
+            self.held.push_back((message, receipt));
+        } else {
+            self.hand(now, message, &receipt);
+        }
+    }
+
+    fn hand(&mut self, now: Instant, message: Message, receipt: &Receipt) {
+        let room = self.link.deliver(message);
+        self.incoming.handed(now, receipt);
+        if !room {
+            self.full = true;
+            // Later it may take long.
+            self.ack = Some(self.incoming.ack());
+        }
     }
 }
 
@@ -324,243 +389,9 @@ fn report(link: &Link, direction: Direction, next: &mut u32, done: u32, total: u
     link.sink().progress(link.connection(), direction, done, total);
 }
 
-/// Hands messages to the application until the channel is closed: the last one is handed over when this returns, or
-/// waits in [`Flow::take_held`].
-///
-/// # Errors
-/// Where the remote breaks the protocol, or the connection is gone without a word.
-pub(super) async fn read(
-    channel: Arc<dyn DataChannel>,
-    link: Arc<Link>,
-    flow: Arc<Flow>,
-    pulse: Arc<Pulse>,
-    marks: mpsc::UnboundedSender<Mark>,
-    budget: Budget,
-    message_bytes: usize,
-) -> Result<(), Error> {
-    let incoming = Incoming::new(WINDOW, message_bytes, budget);
-    let mut reader = Reader { link, flow, marks, incoming, next_report: 0, holds: false, ending: false };
-    let mut in_a_row = 0;
-    loop {
-        let event = match channel.poll().now_or_never() {
-            Some(event) => event,
-            None => {
-                if in_a_row >= SUSPICIOUS {
-                    in_a_row = 0;
-                    pulse.poke();
-                }
-                reader.wait(&*channel).await?
-            }
-        };
-        match event {
-            Some(DataChannelEvent::OnMessage(message)) => {
-                in_a_row += 1;
-                reader.handle(message).await?;
-            }
-            Some(DataChannelEvent::OnClose) => break,
-            Some(_) => {}
-            None => return Err(Error::new(ErrorCode::ConnectionLost, "the transport stopped")),
-        }
-    }
-    // The facade looks for events before it looks for messages: what came just before the end is still inside.
-    loop {
-        let mut any = false;
-        pulse.poke();
-        pulse.settled().await;
-        while let Some(Some(event)) = channel.poll().now_or_never() {
-            if let DataChannelEvent::OnMessage(message) = event {
-                any = true;
-                reader.handle(message).await?;
-            }
-        }
-        if !any {
-            return Ok(());
-        }
-    }
-}
-
-struct Reader {
-    link: Arc<Link>,
-    flow: Arc<Flow>,
-    marks: mpsc::UnboundedSender<Mark>,
-    incoming: Incoming,
-    next_report: u32,
-    /// Messages wait in [`Flow::held`].
-    holds: bool,
-    /// The remote has sent its last message, and the application has not got all of them.
-    ending: bool,
-}
-
-impl Reader {
-    /// The next event; meanwhile what is due is done.
-    async fn wait(&mut self, channel: &dyn DataChannel) -> Result<Option<DataChannelEvent>, Error> {
-        loop {
-            let due = self.incoming.poll_timeout().filter(|_| self.flow.framed);
-            tokio::select! {
-                event = channel.poll() => return Ok(event),
-                () = self.link.resumed.notified(), if self.holds => self.release().await,
-                () = until(due) => {
-                    let now = Instant::now();
-                    self.incoming.handle_timeout(now)?;
-                    self.acknowledge(now);
-                }
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, now: Instant) {
-        if let Some(ack) = self.incoming.poll_ack(now) {
-            self.flow.reply(|replies| replies.ack = Some(ack));
-        }
-    }
-
-    async fn handle(&mut self, message: RTCDataChannelMessage) -> Result<(), Error> {
-        if !self.flow.framed {
-            let message = if message.is_string { text(message)? } else { Message::Binary(message.data.freeze()) };
-            self.deliver(message).await;
-            return Ok(());
-        }
-        let now = Instant::now();
-        let arrival = if message.is_string {
-            match text(message)? {
-                Message::Text(text) => self.incoming.handle_text(now, text)?,
-                Message::Binary(_) => return Ok(()),
-            }
-        } else {
-            self.incoming.handle_frame(now, message.data.freeze())?
-        };
-        match arrival {
-            Arrival::Message(message, receipt) => {
-                if let Some(total) = receipt.assembled() {
-                    report(&self.link, Direction::Receiving, &mut self.next_report, total, total);
-                }
-                self.take(now, message, receipt).await;
-            }
-            Arrival::Bundle(messages) => {
-                for (message, receipt) in messages {
-                    self.take(now, message, receipt).await;
-                }
-            }
-            Arrival::Part(done, total) => {
-                report(&self.link, Direction::Receiving, &mut self.next_report, done, total);
-            }
-            Arrival::Stream(frame) => {
-                if !self.link.deliver_stream(frame) {
-                    self.wait_for_room().await;
-                }
-            }
-            Arrival::Ack { received, handed } => self.flow.handle_ack(received, handed, &self.link)?,
-            Arrival::Ping => {}
-            Arrival::Fin => {
-                self.ending = true;
-                self.finish();
-            }
-            // Where nobody is left to hear it, this task ends with the session.
-            Arrival::FinAck => drop(self.marks.send(Mark::FinAck)),
-        }
-        self.acknowledge(now);
-        Ok(())
-    }
-
-    /// Passes the remote's end on, once everything before it is handed over.
-    fn finish(&mut self) {
-        if self.ending && !self.holds {
-            self.ending = false;
-            let ack = self.incoming.ack();
-            self.flow.reply(|replies| replies.ack = Some(ack));
-            let _ = self.marks.send(Mark::Fin);
-        }
-    }
-
-    /// Hands over what waited for the application.
-    async fn release(&mut self) {
-        while !self.link.is_paused() {
-            let Some((message, receipt)) = lock(&self.flow.held).pop_front() else {
-                self.holds = false;
-                break;
-            };
-            let now = Instant::now();
-            self.hand(now, message, &receipt).await;
-            self.acknowledge(now);
-        }
-        self.finish();
-    }
-
-    /// Hands a message over, or keeps it while the application wants none.
-    async fn take(&mut self, now: Instant, message: Message, receipt: Receipt) {
-        if self.holds || self.link.is_paused() {
-            self.holds = true;
-            lock(&self.flow.held).push_back((message, receipt));
-            self.release().await;
-        } else {
-            self.hand(now, message, &receipt).await;
-        }
-    }
-
-    async fn hand(&mut self, now: Instant, message: Message, receipt: &Receipt) {
-        let room = self.link.deliver(message);
-        self.incoming.handed(now, receipt);
-        if !room {
-            self.wait_for_room().await;
-        }
-    }
-
-    async fn deliver(&mut self, message: Message) {
-        if !self.link.deliver(message) {
-            self.wait_for_room().await;
-        }
-    }
-
-    async fn wait_for_room(&mut self) {
-        if self.flow.framed {
-            // Later it may take long.
-            let ack = self.incoming.ack();
-            self.flow.reply(|replies| replies.ack = Some(ack));
-        }
-        // SCTP's window closes behind us, so the remote waits, too.
-        self.link.sink().room().await;
-    }
-}
-
-fn text(message: RTCDataChannelMessage) -> Result<Message, Error> {
+fn text(message: RTCDataChannelMessage) -> Result<String, Error> {
     String::from_utf8(message.data.into())
-        .map(Message::Text)
         .map_err(|_| Error::new(ErrorCode::Protocol, "the remote sent a text that is not UTF-8"))
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A task that ends with its owner.
-pub(super) struct Owned<T>(tokio::task::JoinHandle<T>);
-
-impl<T: Send + 'static> Owned<T> {
-    pub(super) fn spawn(task: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(tokio::spawn(task))
-    }
-
-    /// Its result; `None` where it panicked.
-    pub(super) async fn done(&mut self) -> Option<T> {
-        (&mut self.0).await.ok()
-    }
-
-    /// Ends it, and waits until it does nothing more.
-    pub(super) async fn stop(mut self) {
-        if !self.0.is_finished() {
-            self.0.abort();
-            let _ = (&mut self.0).await;
-        }
-    }
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 #[cfg(test)]
@@ -569,14 +400,14 @@ mod tests {
 
     #[test]
     fn counts_what_has_not_landed() {
-        let flow = Flow::new(false, 0);
+        let mut flight = Flight::default();
         for length in [100, 200, 0, 300] {
-            flow.launched(length);
+            flight.launched(length);
         }
-        assert_eq!(flow.landed(600), 4);
-        assert_eq!(flow.landed(501), 4);
-        assert_eq!(flow.landed(500), 3);
-        assert_eq!(flow.landed(1), 1);
-        assert_eq!(flow.landed(0), 0);
+        assert_eq!(flight.landed(600), 4);
+        assert_eq!(flight.landed(501), 4);
+        assert_eq!(flight.landed(500), 3);
+        assert_eq!(flight.landed(1), 1);
+        assert_eq!(flight.landed(0), 0);
     }
 }

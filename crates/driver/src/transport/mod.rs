@@ -1,28 +1,25 @@
 //! One WebRTC transport: commands of the machine in, [`TransportInput`] out, and the messages of its data channel.
 //!
-//! The only part that knows `webrtc`, with `runtime`, `socket` and `stats`. A task runs it through three rooms:
-//! `build` makes a peer connection, `negotiate` brings its channel up, `session` carries messages until its end.
+//! The only part that knows `rtc`, the sans-IO core of webrtc-rs, with `stats`. One task runs all of it: `pc` is a peer
+//! connection with its sockets, `negotiate` brings its channel up, `session` carries messages until its end.
 
-mod build;
 mod flow;
+mod gather;
 mod negotiate;
+mod pc;
 mod sdp;
 mod session;
+mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use linkup_core::{TransportId, TransportInput};
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
 use tokio::sync::mpsc;
-use webrtc::peer_connection::PeerConnection;
 
 use crate::link::{Link, Wire};
 use crate::options::{IceServer, Options};
-
-/// Longer than the facade itself takes to give its driver up.
-const CLOSE: Duration = Duration::from_secs(1);
 
 /// Who begins.
 pub(crate) enum Role {
@@ -88,12 +85,14 @@ enum End {
     Failed(Error),
 }
 
+const CANNOT: &str = "this machine cannot open a WebRTC connection";
+
 /// Shorthand of the rooms: what they make, or the end.
 type Step<T> = Result<T, End>;
 
 /// A failure of the library where the remote's bytes cannot be the reason.
 fn internal(error: impl std::fmt::Display) -> End {
-    End::Failed(Error::new(ErrorCode::IceFailed, format!("this machine cannot open a WebRTC connection: {error}")))
+    End::Failed(Error::new(ErrorCode::IceFailed, format!("{CANNOT}: {error}")))
 }
 
 impl Transport {
@@ -106,7 +105,7 @@ impl Transport {
     ) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
-        let task = run(runtime.clone(), options, servers, role, received, Arc::clone(&wire), reports);
+        let task = run(options, servers, role, received, Arc::clone(&wire), reports);
         runtime.spawn(task);
         Self { orders, wire }
     }
@@ -121,38 +120,7 @@ impl Transport {
     }
 }
 
-/// Closes a peer connection, whatever happens: dropping one does not stop its driver.
-struct Closer {
-    pc: Option<Arc<dyn PeerConnection>>,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Closer {
-    async fn close(mut self) {
-        if let Some(pc) = self.pc.take() {
-            close(&*pc).await;
-        }
-    }
-}
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        if let Some(pc) = self.pc.take() {
-            self.runtime.spawn(async move { close(&*pc).await });
-        }
-    }
-}
-
-async fn close(pc: &dyn PeerConnection) {
-    match tokio::time::timeout(CLOSE, pc.close()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "closing a peer connection"),
-        Err(_) => tracing::warn!("a peer connection does not close"),
-    }
-}
-
 async fn run(
-    runtime: tokio::runtime::Handle,
     options: Arc<Options>,
     servers: Arc<[IceServer]>,
     role: Role,
@@ -160,23 +128,24 @@ async fn run(
     wire: Arc<Wire>,
     reports: Reports,
 ) {
-    let mut built = match build::build(&runtime, &options, &servers).await {
-        Ok(built) => built,
-        Err(End::Failed(error)) => return reports.send(TransportInput::Failed { error }),
-        Err(_) => return,
+    let mut pc = match pc::Pc::new(&options, &servers) {
+        Ok(pc) => pc,
+        Err(error) => {
+            let error = Error::new(ErrorCode::IceFailed, format!("{CANNOT}: {error}"));
+            return reports.send(TransportInput::Failed { error });
+        }
     };
-    let closer = Closer { pc: Some(Arc::clone(&built.pc)), runtime };
-    let open = negotiate::negotiate(&options, role, &mut built, &mut orders, &wire, &reports).await;
+    let open = negotiate::negotiate(&options, role, &mut pc, &mut orders, &wire, &reports).await;
     let end = match open {
-        Ok((channel, link)) => session::run(&options, &mut built, channel, &mut orders, link, &wire).await,
+        Ok((channels, link)) => session::run(&options, &mut pc, channels, &mut orders, link, &wire).await,
         Err(end) => end,
     };
     match end {
-        End::Aborted => closer.close().await,
+        End::Aborted => pc.close().await,
         // What the other side waits for goes out before anybody here hears that this is over and exits.
         End::Closed | End::Cut => {
             let cut = matches!(end, End::Cut);
-            closer.close().await;
+            pc.close().await;
             reports.send(if cut { TransportInput::Cut } else { TransportInput::Closed });
             // The machine may just have asked for the same, and then waits for an answer to that.
             while let Some(order) = orders.recv().await {
@@ -187,12 +156,12 @@ async fn run(
             }
         }
         End::Finished(error) => {
-            closer.close().await;
+            pc.close().await;
             reports.send(TransportInput::Finished { error });
         }
         End::Failed(error) => {
             reports.send(TransportInput::Failed { error });
-            closer.close().await;
+            pc.close().await;
         }
     }
 }

@@ -8,37 +8,23 @@
 //! A plain simple-peer client knows no FIN: there the channel is closed when the remote's SCTP has acknowledged
 //! everything, and the client then closes the connection.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use linkup_proto::{Error, ErrorCode};
-use rtc::peer_connection::transport::RTCDtlsTransportState;
-use serde_json::json;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use webrtc::data_channel::DataChannel;
-use webrtc::peer_connection::PeerConnection;
+use rtc::data_channel::RTCDataChannelId;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
 
-use super::build::{Built, Signal};
-use super::flow::{self, Flow, Mark, Owned};
-use super::{End, Order, negotiate};
+use super::flow::{Flow, Mark};
+use super::negotiate::Channels;
+use super::pc::{Pc, Signal};
+use super::{End, Order};
 use crate::link::{Link, Wire};
 use crate::options::Options;
 
 /// How long a plain client may take to close its end once it has everything.
 const PLAIN_CLOSE: Duration = Duration::from_secs(1);
-
-/// Between two looks at a state that tells nobody when it changes.
-const LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(20);
-
-/// Reads what comes over a channel, until its end.
-type Reading = Owned<Result<(), Error>>;
-
-type Read<'a> = dyn Fn(Arc<dyn DataChannel>) -> Reading + Sync + 'a;
-
-type Confirmation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How far our own end is.
 enum Ours {
@@ -46,22 +32,24 @@ enum Ours {
     Sending,
     /// Said; a linkup peer will confirm it.
     Said,
-    /// Said to a plain client; done when it is gone.
-    Leaving(Confirmation),
+    /// Said to a plain client, which may take so long to close its end. None: it has not acknowledged everything.
+    Leaving(Option<Instant>),
     Confirmed,
 }
 
 struct Session<'a> {
     options: &'a Options,
-    built: &'a mut Built,
-    channel: Arc<dyn DataChannel>,
+    pc: &'a mut Pc,
+    /// What we write to, and what we read from: the remote may speak over a channel of its own.
+    channel: RTCDataChannelId,
+    reading: RTCDataChannelId,
     link: Arc<Link>,
-    flow: Arc<Flow>,
+    flow: Flow,
     ours: Ours,
     /// The other side has sent its last message, and it was handed over.
     theirs: bool,
-    /// The remote speaks over a channel of its own.
-    has_second: bool,
+    /// The channel that we read from is closed.
+    gone: bool,
     /// The machine asked for the end, and waits to hear how it went.
     asked: bool,
     deadline: Option<Instant>,
@@ -70,44 +58,33 @@ struct Session<'a> {
 /// Carries messages until the connection ends.
 pub(super) async fn run(
     options: &Options,
-    built: &mut Built,
-    channel: Arc<dyn DataChannel>,
+    pc: &mut Pc,
+    channels: Channels,
     orders: &mut mpsc::UnboundedReceiver<Order>,
     link: Arc<Link>,
     wire: &Arc<Wire>,
 ) -> End {
-    let flow = Arc::new(Flow::new(link.is_framed(), link.remote_window()));
-    let (marks, marked) = mpsc::unbounded_channel();
-    let read = {
-        let (link, flow, pulse) = (Arc::clone(&link), Arc::clone(&flow), Arc::clone(&built.pulse));
-        let (budget, message_bytes) = (options.assembly.clone(), options.limits.message_bytes);
-        move |channel| {
-            let (link, flow, pulse) = (Arc::clone(&link), Arc::clone(&flow), Arc::clone(&pulse));
-            Owned::spawn(flow::read(channel, link, flow, pulse, marks.clone(), budget.clone(), message_bytes))
-        }
-    };
-    let mut reader = read(Arc::clone(&channel));
-    let writing = flow::write(Arc::clone(&channel), Arc::clone(&link), Arc::clone(&flow), Arc::clone(wire));
-    let mut writer = Owned::spawn(writing);
-    let session = Session {
+    let (ask, questions) = mpsc::unbounded_channel();
+    let _ = wire.stats.set(ask);
+    let flow = Flow::new(Arc::clone(&link), Arc::clone(wire), options.limits.message_bytes, options.assembly.clone());
+    let mut session = Session {
         options,
-        built,
-        channel,
-        link: Arc::clone(&link),
-        flow: Arc::clone(&flow),
+        pc,
+        channel: channels.first,
+        reading: channels.first,
+        link,
+        flow,
         ours: Ours::Sending,
         theirs: false,
-        has_second: false,
+        gone: false,
         asked: false,
         deadline: None,
     };
-    let end = session.run(orders, &read, &mut reader, &mut writer, marked).await;
-    link.close();
-    reader.stop().await;
-    writer.stop().await;
+    let end = session.run(channels.second, orders, questions).await;
+    session.link.close();
     if !matches!(end, End::Aborted) {
-        for message in flow.take_held() {
-            link.deliver(message);
+        for message in session.flow.take_held() {
+            session.link.deliver(message);
         }
     }
     end
@@ -115,79 +92,85 @@ pub(super) async fn run(
 
 impl Session<'_> {
     async fn run(
-        mut self,
+        &mut self,
+        second: Option<RTCDataChannelId>,
         orders: &mut mpsc::UnboundedReceiver<Order>,
-        read: &Read<'_>,
-        reader: &mut Reading,
-        writer: &mut Owned<Result<(), Error>>,
-        mut marked: mpsc::UnboundedReceiver<Mark>,
+        mut questions: mpsc::UnboundedReceiver<oneshot::Sender<Value>>,
     ) -> End {
-        let mut writing = true;
-        if let Some(channel) = self.built.second.take() {
-            self.take_second(channel, read, reader).await;
+        if let Some(channel) = second {
+            self.take_second(channel);
         }
         loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+            let alarm = [self.deadline, self.flow.poll_timeout(), self.leaves_at()];
+            self.pc.set_alarm(alarm.into_iter().flatten().min());
+            let (link, full, holds) = (&self.link, self.flow.is_full(), self.flow.holds());
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Close) => {
                         self.asked = true;
                         self.begin_close();
                     }
-                    Some(Order::AddCandidate(candidate)) => negotiate::add_candidate(self.built, candidate).await,
+                    Some(Order::AddCandidate(candidate)) => self.pc.add_candidate(candidate),
                     Some(Order::SetAnswer { .. } | Order::Start(_)) => {}
                     None => return End::Aborted,
                 },
-                signal = self.built.signals.recv() => match signal {
-                    Some(Signal::Channel(channel)) => self.take_second(channel, read, reader).await,
-                    Some(Signal::Failed) => return lost("the remote has not been heard for too long"),
-                    Some(_) => {}
-                    None => return lost("the transport stopped"),
+                signal = self.pc.next() => match signal {
+                    Signal::Opened(channel) => self.take_second(channel),
+                    Signal::Closed(channel) => self.gone |= channel == self.reading,
+                    Signal::Failed => return lost("the remote has not been heard for too long"),
+                    _ => {}
                 },
-                Some(mark) = marked.recv() => {
-                    if let Err(error) = self.handle_mark(&mark) {
-                        return End::Failed(error);
-                    }
-                }
-                () = self.flow.progress.notified() => self.handle_progress(),
-                () = left(&mut self.ours) => self.ours = Ours::Confirmed,
-                read = reader.done() => {
-                    // What it said last comes first.
-                    while let Ok(mark) = marked.try_recv() {
-                        if let Err(error) = self.handle_mark(&mark) {
-                            return End::Failed(error);
-                        }
-                    }
-                    match read {
-                        // Closing the channel of a plain client ends our reader, too.
-                        Some(Ok(())) if self.asked && matches!(self.ours, Ours::Leaving(_)) => {
-                            left(&mut self.ours).await;
-                            return End::Finished(None);
-                        }
-                        Some(Ok(())) => return self.remote_is_gone().await,
-                        Some(Err(error)) => return End::Failed(error),
-                        None => return lost("its task failed"),
-                    }
-                }
-                written = writer.done(), if writing => match written {
-                    Some(Ok(())) => writing = false,
-                    Some(Err(error)) => return End::Failed(error),
-                    None => return lost("its task failed"),
+                () = self.flow.changed() => {}
+                () = async { link.sink().room().await }, if full => if let Err(end) = self.release() {
+                    return end;
                 },
-                () = until(self.deadline) => return self.too_late().await,
-            }
-            if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
-                return if self.asked { End::Finished(None) } else { End::Closed };
+                () = link.resumed.notified(), if holds && !full => if let Err(end) = self.release() {
+                    return end;
+                },
+                Some(question) = questions.recv() => drop(question.send(self.pc.stats())),
             }
         }
     }
 
+    /// Does what can be done now: reads, sends, and looks whether this is the end.
+    fn turn(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        while !self.flow.is_full() {
+            let Some((channel, message)) = self.pc.read() else { break };
+            if channel == self.reading {
+                let mark = self.flow.receive(now, message).map_err(End::Failed)?;
+                self.handle_mark(mark)?;
+            }
+        }
+        self.flow.handle_timeout(now).map_err(End::Failed)?;
+        self.flow.send(self.pc, self.channel).map_err(End::Failed)?;
+        self.go_on(now);
+        if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
+            return Err(if self.asked { End::Finished(None) } else { End::Closed });
+        }
+        // Closing the channel of a plain client is the end of what we read, too.
+        if self.gone && !self.flow.is_full() && !(self.asked && matches!(self.ours, Ours::Leaving(_))) {
+            return Err(self.remote_is_gone());
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.too_late());
+        }
+        Ok(())
+    }
+
     /// The remote has opened a channel: a called peer that cannot speak over ours does (docs/protocol.md). Otherwise one
     /// channel is a connection, and what else a remote opens means nothing.
-    async fn take_second(&mut self, channel: Arc<dyn DataChannel>, read: &Read<'_>, reader: &mut Reading) {
-        if self.flow.is_framed() && !std::mem::replace(&mut self.has_second, true) {
-            std::mem::replace(reader, read(channel)).stop().await;
+    fn take_second(&mut self, channel: RTCDataChannelId) {
+        if channel == self.channel {
+            return;
+        }
+        if self.flow.is_framed() && self.reading == self.channel {
+            self.reading = channel;
         } else {
-            let _ = channel.close().await;
+            self.pc.close_channel(channel);
         }
     }
 
@@ -196,36 +179,56 @@ impl Session<'_> {
         self.deadline.get_or_insert_with(|| Instant::now() + self.options.timeouts.close);
     }
 
-    fn handle_mark(&mut self, mark: &Mark) -> Result<(), Error> {
+    /// There is room for messages again, or the application wants them again.
+    fn release(&mut self) -> Result<(), End> {
+        let mark = self.flow.release();
+        self.handle_mark(mark)
+    }
+
+    fn handle_mark(&mut self, mark: Option<Mark>) -> Result<(), End> {
         match (mark, &self.ours) {
-            (Mark::Fin, _) if !self.theirs => {
+            (None, _) => {}
+            (Some(Mark::Fin), _) if !self.theirs => {
                 self.theirs = true;
                 self.flow.confirm_fin();
                 self.begin_close();
-                Ok(())
             }
             // The answer may be faster than the word that the question is out.
-            (Mark::FinAck, Ours::Said | Ours::Sending) if self.deadline.is_some() => {
-                self.ours = Ours::Confirmed;
-                Ok(())
+            (Some(Mark::FinAck), Ours::Said | Ours::Sending) if self.deadline.is_some() => self.ours = Ours::Confirmed,
+            _ => {
+                let message = "the remote ended the connection twice, or confirmed no end";
+                return Err(End::Failed(Error::new(ErrorCode::Protocol, message)));
             }
-            _ => Err(Error::new(ErrorCode::Protocol, "the remote ended the connection twice, or confirmed no end")),
+        }
+        Ok(())
+    }
+
+    /// Goes on with our own end.
+    fn go_on(&mut self, now: Instant) {
+        if matches!(self.ours, Ours::Sending) && self.flow.has_said_all() {
+            self.ours = if self.flow.is_framed() { Ours::Said } else { Ours::Leaving(None) };
+        }
+        if let Ours::Leaving(until) = self.ours {
+            match until {
+                None if self.pc.outstanding(self.channel).is_none_or(|bytes| bytes == 0) => {
+                    self.pc.close_channel(self.channel);
+                    self.ours = Ours::Leaving(Some(now + PLAIN_CLOSE));
+                }
+                Some(until) if until <= now || !self.pc.is_connected() => self.ours = Ours::Confirmed,
+                _ => {}
+            }
         }
     }
 
-    fn handle_progress(&mut self) {
-        if !matches!(self.ours, Ours::Sending) || !self.flow.has_said_all() {
-            return;
+    fn leaves_at(&self) -> Option<Instant> {
+        match self.ours {
+            Ours::Leaving(until) => until,
+            _ => None,
         }
-        self.ours = if self.flow.is_framed() {
-            Ours::Said
-        } else {
-            Ours::Leaving(Box::pin(close_plain(Arc::clone(&self.built.pc), Arc::clone(&self.channel))))
-        };
     }
 
     /// The channel was closed from outside.
-    async fn remote_is_gone(&mut self) -> End {
+    fn remote_is_gone(&mut self) -> End {
         if !self.asked {
             return if self.flow.is_framed() && !self.theirs { End::Cut } else { End::Closed };
         }
@@ -233,7 +236,7 @@ impl Session<'_> {
         if self.theirs {
             return End::Finished(None);
         }
-        match self.flow.undelivered(&*self.channel, &self.link).await {
+        match self.flow.undelivered(self.pc, self.channel) {
             0 => End::Finished(None),
             lost => {
                 let message = format!("the remote was gone before it had the last {lost} messages");
@@ -243,14 +246,16 @@ impl Session<'_> {
     }
 
     /// The time for closing is over.
-    async fn too_late(&mut self) -> End {
+    fn too_late(&mut self) -> End {
         if !self.asked {
             return End::Closed;
         }
-        if matches!(self.ours, Ours::Confirmed) {
+        let count = self.flow.undelivered(self.pc, self.channel);
+        // It has everything, and we have: only its last word was lost.
+        if matches!(self.ours, Ours::Confirmed) || self.theirs && count == 0 && self.flow.has_said_all() {
             return End::Finished(None);
         }
-        let (count, within) = (self.flow.undelivered(&*self.channel, &self.link).await, self.options.timeouts.close);
+        let within = self.options.timeouts.close;
         let message = format!("the remote did not confirm the close within {within:?}: {count} messages may be lost");
         let error = Error::new(ErrorCode::CloseTimeout, message).with_details(json!({"unconfirmed": count}));
         End::Finished(Some(error))
@@ -259,43 +264,4 @@ impl Session<'_> {
 
 fn lost(why: &str) -> End {
     End::Failed(Error::new(ErrorCode::ConnectionLost, format!("the connection is lost: {why}")))
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn left(ours: &mut Ours) {
-    match ours {
-        Ours::Leaving(confirmation) => confirmation.await,
-        _ => std::future::pending().await,
-    }
-}
-
-/// Closes towards a client that knows no FIN: first what it has to acknowledge, then the channel, then its own end.
-async fn close_plain(pc: Arc<dyn PeerConnection>, channel: Arc<dyn DataChannel>) {
-    let mut pause = *LOOK.start();
-    while channel.outstanding_bytes().await.is_ok_and(|bytes| bytes > 0) {
-        sleep(pause).await;
-        pause = (pause * 2).min(*LOOK.end());
-    }
-    let _ = channel.close().await;
-    let gone = async {
-        let mut pause = *LOOK.start();
-        while !is_closed_by_remote(&*pc).await {
-            sleep(pause).await;
-            pause = (pause * 2).min(*LOOK.end());
-        }
-    };
-    let _ = timeout(PLAIN_CLOSE, gone).await;
-}
-
-async fn is_closed_by_remote(pc: &dyn PeerConnection) -> bool {
-    match pc.sctp().await {
-        Some(sctp) => !matches!(sctp.transport().state().await, Ok(RTCDtlsTransportState::Connected)),
-        None => true,
-    }
 }

@@ -1,0 +1,476 @@
+//! A peer connection: webrtc-rs' sans-IO core (`rtc`) with sockets, a clock and our way of finding addresses.
+//!
+//! Whoever owns it polls it, and nothing happens otherwise. Its methods only change the core: what they make it say goes
+//! out at the next [`Pc::poll`].
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use linkup_core::wire::Message;
+use linkup_proto::limits::MAX_FRAME_BYTES;
+use linkup_proto::signal::Candidate;
+use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit, RTCDataChannelMessage};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::{RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState};
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::sansio::Protocol;
+use rtc::shared::error::{Error, Result};
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::gather::{Found, Gatherer, Late};
+use crate::addresses::local_addresses;
+use crate::options::{IceServer, Options};
+use crate::socket::{self, Datagram, Sockets};
+use crate::{mdns, stats};
+
+/// Between two checks of a pair of addresses. It only matters where packets are lost or come before the other side
+/// is ready; whatever arrives makes the next step happen at once.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Checks of one pair: ten seconds' worth. A remote may need that long to hear of our addresses.
+const CHECKS: u16 = 200;
+
+/// A relayed path is taken only where no other has worked by then.
+const RELAY_WAIT: Duration = Duration::from_millis(200);
+
+/// Keeps address mappings in routers alive and tells that the remote is.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Timers of the protocols are no finer. One that stays due in spite of its being handled must not spin.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Packets of streams, and news of tasks, that may wait for us.
+const LATE: usize = 256;
+
+/// How long the last words may wait for the kernel.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What a peer connection says.
+pub(super) enum Signal {
+    /// An address of ours.
+    Candidate(RTCIceCandidateInit),
+    GatheringComplete,
+    IceConnected,
+    Failed,
+    /// A channel is open.
+    Opened(RTCDataChannelId),
+    /// A channel is closed. Messages that came before may still be there.
+    Closed(RTCDataChannelId),
+    /// Something came, was acknowledged, or is due: look at what there is to read and to send.
+    Turn,
+}
+
+/// See the module. Must be made and used inside a runtime.
+pub(super) struct Pc {
+    core: RTCPeerConnection,
+    sockets: Sockets,
+    gatherer: Gatherer,
+    late: mpsc::Receiver<Late>,
+    news: mpsc::Sender<Late>,
+    out: VecDeque<TaggedBytesMut>,
+    signals: VecDeque<Signal>,
+    timer: Pin<Box<Sleep>>,
+    alarm: Option<Instant>,
+    /// Nothing is due before.
+    rests: Instant,
+    /// Something has come that ICE and DTLS look at only when they are due, which may be 200 ms later. On the data path
+    /// the same would cost CPU for nothing.
+    hurries: bool,
+    connected: bool,
+}
+
+impl Datagram for TaggedBytesMut {
+    fn route(&self) -> (SocketAddr, SocketAddr) {
+        (self.transport.local_addr, self.transport.peer_addr)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+fn settings(idle: Duration, relay_only: bool) -> SettingEngine {
+    let at_once = Some(Duration::ZERO);
+    SettingEngineBuilder::new()
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
+        // The defaults wait a second for something better than a path through a router's new mapping.
+        .with_host_acceptance_min_wait(at_once)
+        .with_prflx_acceptance_min_wait(at_once)
+        .with_srflx_acceptance_min_wait(at_once)
+        .with_relay_acceptance_min_wait(if relay_only { at_once } else { Some(RELAY_WAIT) })
+        // Silence is noticed after the sum of the first two, and a little.
+        .with_ice_timeouts(Some(idle.mul_f32(0.4)), Some(idle.mul_f32(0.5)), Some(KEEPALIVE.min(idle / 5)))
+        .with_include_loopback_candidate(true)
+        // Asking the local network for `.local` names takes a multicast socket for each connection.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_FRAME_BYTES as u32))
+        .with_sctp_max_receive_buffer_size(socket::receive_window())
+        .build()
+}
+
+impl Pc {
+    /// # Errors
+    /// Those of the core, and where no socket can be had.
+    pub(super) fn new(options: &Options, servers: &[IceServer]) -> io::Result<Self> {
+        // Servers and `iceTransportPolicy` are the gatherer's: what it does not find the core cannot use.
+        let core = RTCPeerConnectionBuilder::new()
+            .with_setting_engine(settings(options.timeouts.idle, options.relay_only))
+            .build(Instant::now())
+            .map_err(io::Error::other)?;
+        let (news, late) = mpsc::channel(LATE);
+        Ok(Self {
+            core,
+            sockets: Sockets::bind(&local_addresses())?,
+            gatherer: Gatherer::new(servers, options.relay_only, news.clone()),
+            late,
+            news,
+            out: VecDeque::new(),
+            signals: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm: None,
+            rests: Instant::now(),
+            hurries: false,
+            connected: false,
+        })
+    }
+
+    pub(super) fn has_servers(&self) -> bool {
+        self.gatherer.has_servers()
+    }
+
+    pub(super) fn create_channel(&mut self, name: &str, init: RTCDataChannelInit) -> Result<RTCDataChannelId> {
+        self.core.create_data_channel(name, Some(init)).map(|channel| channel.id())
+    }
+
+    pub(super) fn create_offer(&mut self) -> Result<RTCSessionDescription> {
+        self.core.create_offer(None)
+    }
+
+    pub(super) fn create_answer(&mut self) -> Result<RTCSessionDescription> {
+        self.core.create_answer(None)
+    }
+
+    pub(super) fn set_remote(&mut self, description: RTCSessionDescription) -> Result<()> {
+        self.hurries = true;
+        self.core.set_remote_description(Instant::now(), description)
+    }
+
+    /// Sets our description, and begins to look for our addresses.
+    pub(super) fn set_local(&mut self, description: RTCSessionDescription) -> Result<()> {
+        let now = Instant::now();
+        self.core.set_local_description(now, description)?;
+        self.gatherer.start(now, self.sockets.addresses().collect());
+        self.hurries = true;
+        Ok(())
+    }
+
+    /// Our description, with the addresses that are known.
+    pub(super) fn local(&self) -> Option<RTCSessionDescription> {
+        self.core.local_description()
+    }
+
+    /// Adds an address of the remote; one that makes no sense is passed over. A name is resolved first, meanwhile the
+    /// others are tried.
+    pub(super) fn add_candidate(&mut self, candidate: Candidate) {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.mid,
+            sdp_mline_index: candidate.mline_index,
+            ..RTCIceCandidateInit::default()
+        };
+        match mdns::name(&init.candidate).map(str::to_owned) {
+            None => self.add_address(init),
+            Some(name) => {
+                let news = self.news.clone();
+                tokio::spawn(async move {
+                    let Some(address) = mdns::resolve(&name).await else { return };
+                    let line = init.candidate.replacen(&name, &address.to_string(), 1);
+                    let _ = news.send(Late::Candidate(RTCIceCandidateInit { candidate: line, ..init })).await;
+                });
+            }
+        }
+    }
+
+    fn add_address(&mut self, candidate: RTCIceCandidateInit) {
+        if let Err(error) = self.core.add_remote_candidate(candidate) {
+            tracing::debug!(%error, "an address of the remote is passed over");
+        }
+        self.hurries = true;
+    }
+
+    /// Bytes of the largest message that both sides take.
+    pub(super) fn max_message(&self) -> Option<usize> {
+        self.core.sctp().and_then(|sctp| sctp.max_message_size()).map(|size| size as usize)
+    }
+
+    /// The channel that is wanted is open.
+    pub(super) fn established(&mut self) {
+        self.connected = true;
+    }
+
+    /// Whether the remote has not closed the connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.core.sctp().is_some_and(|sctp| sctp.transport().state() == RTCDtlsTransportState::Connected)
+    }
+
+    pub(super) fn stats(&mut self) -> Value {
+        stats::measure(&mut self.core)
+    }
+
+    /// [`Signal::Turn`] comes then, if nothing else does.
+    pub(super) fn set_alarm(&mut self, at: Option<Instant>) {
+        self.alarm = at;
+    }
+
+    /// The next message, and its channel. Where it is left there, the remote's SCTP is slowed down.
+    pub(super) fn read(&mut self) -> Option<(RTCDataChannelId, RTCDataChannelMessage)> {
+        // The first is a look at a queue, the second one into SCTP.
+        let message = self.core.poll_data_read().or_else(|| self.core.poll_read());
+        match message?.message {
+            RTCMessage::DataChannelMessage(channel, message) => Some((channel, message)),
+            // There is no media.
+            _ => None,
+        }
+    }
+
+    /// Bytes that a channel has taken and the remote's SCTP has not acknowledged. None: there is no such channel any more.
+    pub(super) fn outstanding(&mut self, channel: RTCDataChannelId) -> Option<usize> {
+        self.core.data_channel(channel).map(|channel| channel.outstanding_bytes())
+    }
+
+    /// # Errors
+    /// The channel takes nothing more.
+    pub(super) fn send(&mut self, channel: RTCDataChannelId, body: Message) -> Result<()> {
+        let mut channel = self.core.data_channel(channel).ok_or(Error::ErrDataChannelClosed)?;
+        match body {
+            Message::Text(text) => channel.send_text(Instant::now(), text),
+            Message::Binary(bytes) => channel.send(Instant::now(), BytesMut::from(bytes)),
+        }
+    }
+
+    pub(super) fn close_channel(&mut self, channel: RTCDataChannelId) {
+        if let Some(mut channel) = self.core.data_channel(channel) {
+            let _ = channel.close();
+        }
+    }
+
+    /// Waits for what happens next. Nothing is lost where the caller stops waiting.
+    pub(super) async fn next(&mut self) -> Signal {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The same as [`Pc::next`].
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
+        let mut turned = false;
+        loop {
+            self.pump();
+            // What finds no room waits for the next poll, which the kernel wakes us for.
+            let _ = self.poll_flush(cx);
+            if let Some(signal) = self.signals.pop_front() {
+                return Poll::Ready(signal);
+            }
+            if turned {
+                return Poll::Ready(Signal::Turn);
+            }
+            turned = self.poll_late(cx) | self.poll_receive(cx);
+            if std::mem::take(&mut self.hurries) {
+                // DTLS begins when it is due after it has heard of ICE.
+                self.pump();
+                self.handle_timeout(Instant::now());
+                turned = true;
+            }
+            turned |= self.poll_timer(cx);
+            if !turned {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Moves what the core and the gatherer have to say to where it goes.
+    fn pump(&mut self) {
+        loop {
+            while let Some(event) = self.core.poll_event() {
+                self.handle_event(event);
+            }
+            while let Some(packet) = self.core.poll_write() {
+                if self.gatherer.is_relayed(packet.transport.local_addr) {
+                    self.gatherer.relay(packet);
+                } else {
+                    self.out.push_back(packet);
+                }
+            }
+            while let Some(packet) = self.gatherer.poll_write() {
+                self.out.push_back(packet);
+            }
+            let mut found = false;
+            while let Some(news) = self.gatherer.poll_found() {
+                found = true;
+                self.handle_found(news);
+            }
+            while let Some(packet) = self.gatherer.poll_packet() {
+                found = true;
+                self.feed(packet);
+            }
+            if !found {
+                return;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: RTCPeerConnectionEvent) {
+        let signal = match event {
+            RTCPeerConnectionEvent::OnIceCandidateEvent(event) => match event.candidate.to_json() {
+                Ok(candidate) if !candidate.candidate.is_empty() => Signal::Candidate(candidate),
+                Ok(_) => return,
+                Err(error) => return tracing::debug!(%error, "an address cannot be written down"),
+            },
+            RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(RTCIceGatheringState::Complete) => {
+                Signal::GatheringComplete
+            }
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
+                RTCIceConnectionState::Connected | RTCIceConnectionState::Completed,
+            ) => Signal::IceConnected,
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(RTCPeerConnectionState::Failed) => Signal::Failed,
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(channel)) => Signal::Opened(channel),
+            RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(channel)) => Signal::Closed(channel),
+            _ => return,
+        };
+        self.signals.push_back(signal);
+    }
+
+    fn handle_found(&mut self, found: Found) {
+        let candidate = match found {
+            Found::Candidate(candidate) => candidate,
+            Found::Complete => RTCIceCandidateInit::default(),
+        };
+        if let Err(error) = self.core.add_local_candidate(candidate) {
+            tracing::debug!(%error, "an address of ours is passed over");
+        }
+        self.hurries = true;
+    }
+
+    fn feed(&mut self, packet: TaggedBytesMut) {
+        if let Err(error) = self.core.handle_read(packet) {
+            tracing::debug!(%error, "a packet is passed over");
+        }
+        self.hurries |= !self.connected;
+    }
+
+    /// True: there was something.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        for _ in 0..LATE {
+            // We have a sender ourselves: it never ends.
+            let Poll::Ready(Some(late)) = self.late.poll_recv(cx) else { break };
+            any = true;
+            let now = Instant::now();
+            match self.gatherer.handle_late(now, late) {
+                Some(Late::Candidate(candidate)) => self.add_address(candidate),
+                Some(Late::Packet { local, remote, bytes }) => {
+                    let transport = TransportContext {
+                        local_addr: local,
+                        peer_addr: remote,
+                        transport_protocol: TransportProtocol::TCP,
+                        ecn: None,
+                    };
+                    let packet = TaggedBytesMut { now, transport, message: bytes };
+                    // A stream carries nothing but what a TURN server says.
+                    drop(self.gatherer.handle_packet(packet));
+                }
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        let Self { core, sockets, gatherer, .. } = self;
+        let received = sockets.poll_receive(cx, |local, remote, bytes| {
+            let transport = TransportContext {
+                local_addr: local,
+                peer_addr: remote,
+                transport_protocol: TransportProtocol::UDP,
+                ecn: None,
+            };
+            let packet = TaggedBytesMut { now, transport, message: BytesMut::from(bytes) };
+            if let Some(packet) = gatherer.handle_packet(packet)
+                && let Err(error) = core.handle_read(packet)
+            {
+                tracing::debug!(%error, "a packet is passed over");
+            }
+        });
+        self.hurries |= received.is_ready() && !self.connected;
+        received.is_ready()
+    }
+
+    /// True: something was due.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = [self.core.poll_timeout(), self.gatherer.poll_timeout(), self.alarm].into_iter().flatten().min();
+        let Some(due) = due.map(|due| due.max(self.rests)) else { return false };
+        loop {
+            let now = Instant::now();
+            if due <= now {
+                self.rests = now + TICK;
+                self.alarm = None;
+                self.handle_timeout(now);
+                return true;
+            }
+            // One that rings too early is cheaper than one that is set for each packet.
+            if self.timer.deadline().into_std() > due || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(due.into());
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.gatherer.handle_timeout(now);
+        if let Err(error) = self.core.handle_timeout(now) {
+            tracing::debug!(%error, "a time-out");
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.out.is_empty() {
+            match self.sockets.poll_send(cx, self.out.iter()) {
+                Poll::Ready(sent) => drop(self.out.drain(..sent)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if self.out.capacity() > 1024 {
+            self.out = VecDeque::new();
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the connection, says so to the remote, and gives back what servers have lent us.
+    pub(super) async fn close(mut self) {
+        if let Err(error) = self.core.close() {
+            tracing::debug!(%error, "closing a peer connection");
+        }
+        self.pump();
+        self.gatherer.release(Instant::now());
+        self.pump();
+        let flushed = poll_fn(|cx| self.poll_flush(cx));
+        if tokio::time::timeout(FLUSH, flushed).await.is_err() {
+            tracing::debug!("the last words of a peer connection are lost");
+        }
+    }
+}
