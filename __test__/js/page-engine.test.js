@@ -29,7 +29,7 @@ test('a message counts as handed over when the application has it, not when it i
   const handed = [];
   const early = [];
   const link = { transport: { handed: (cost) => handed.push(cost) } };
-  const mailbox = deliver(engine, (kind, to, message) => {
+  const mailbox = deliver(engine, (_kind, to, message) => {
     if (to !== link) return;
     // What was said so far can only be about what came before.
     early.push(handed.length > heard.length);
@@ -42,5 +42,8 @@ test('a message counts as handed over when the application has it, not when it i
   await until(() => handed.length === 1000, 'the last message');
   assert.deepEqual(heard, [...Array(1000).keys()]);
   assert.ok(!early.includes(true), 'said before it was true');
-  assert.deepEqual(handed, [...Array(1000).keys()].map((n) => n + 1));
+  assert.deepEqual(
+    handed,
+    [...Array(1000).keys()].map((n) => n + 1),
+  );
 });

@@ -26,7 +26,13 @@ function turnServer(port, ports, more) {
   return new Child('turnserver', [
     ...['-n', '--no-cli', '--no-dtls', '--log-file=stdout', '--simple-log', '--pidfile=/dev/null'],
     ...['--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${port}`, '--allow-loopback-peers'],
-    ...['--lt-cred-mech', '--realm=linkup', '--user=someone:secret', `--min-port=${ports[0]}`, `--max-port=${ports[1]}`],
+    ...[
+      '--lt-cred-mech',
+      '--realm=linkup',
+      '--user=someone:secret',
+      `--min-port=${ports[0]}`,
+      `--max-port=${ports[1]}`,
+    ],
     ...more,
   ]);
 }
@@ -38,7 +44,14 @@ before(async () => {
   coturn = turnServer(port, [49160, 49200], ['--no-tls']);
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-turn-'));
   const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(folder, name));
-  const subject = ['-subj', '/CN=linkup', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=CA:FALSE'];
+  const subject = [
+    '-subj',
+    '/CN=linkup',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1',
+    '-addext',
+    'basicConstraints=CA:FALSE',
+  ];
   const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
   const openssl = spawnSync('openssl', ['req', '-x509', '-nodes', '-days', '2', ...made, ...subject]);
   assert.equal(openssl.status, 0, String(openssl.stderr));
