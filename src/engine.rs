@@ -1,5 +1,6 @@
 //! The functions that JavaScript calls. Each takes handles, returns at once, and never unwinds into Node.js.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use linkup_driver::core::{ConnectionId, Token, TransportId};
@@ -15,6 +16,11 @@ use crate::options::PeerOptions;
 use crate::registry::{self, PeerEntry};
 use crate::runtime;
 use crate::sink::PeerSink;
+
+thread_local! {
+    /// Nothing was sent since events were drained: what is sent next may be the answer to one of them.
+    static ANSWERS: Cell<bool> = const { Cell::new(false) };
+}
 
 fn failed(error: impl std::fmt::Display) -> napi::Error {
     napi::Error::from_reason(error.to_string())
@@ -32,7 +38,9 @@ pub fn open(env: Env, ring: Function<'_, (), ()>) -> napi::Result<u32> {
 /// Takes the next events: a flat array of kind, handle, a, b.
 #[napi(catch_unwind, ts_return_type = "Array<number | string | Uint8Array | null>")]
 pub fn drain(mailbox: u32) -> napi::Result<Batch> {
-    Ok(registry::mailbox(mailbox).ok_or_else(|| failed("no such mailbox"))?.drain())
+    let batch = registry::mailbox(mailbox).ok_or_else(|| failed("no such mailbox"))?.drain();
+    ANSWERS.set(!batch.is_empty());
+    Ok(batch)
 }
 
 /// Starts a Peer.
@@ -71,7 +79,9 @@ pub fn send(connection: u32, data: Either<String, &[u8]>, token: u32) -> i32 {
         // The one copy: the application may change its bytes as soon as this returns.
         Either::B(bytes) => Message::Binary(bytes.to_vec().into()),
     };
-    outcome(link.send_for(message, (token != 0).then_some(Token(token))))
+    let token = (token != 0).then_some(Token(token));
+    // The first one only: JavaScript has better things to do than to encrypt what it sends to everybody.
+    outcome(if ANSWERS.take() { link.send_here(message, token) } else { link.send_for(message, token) })
 }
 
 /// Sends a frame of a stream: 0 done, 1 done and DRAINED with 1 follows, -1 closed, -4 unsupported.

@@ -208,6 +208,13 @@ impl Mailbox {
 /// Drained events; in JavaScript a flat array of four values each: kind, handle, a, b.
 pub struct Batch(Vec<Event>);
 
+impl Batch {
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl ToNapiValue for Batch {
     unsafe fn to_napi_value(env: sys::napi_env, batch: Self) -> napi::Result<sys::napi_value> {
         let mut array = ptr::null_mut();

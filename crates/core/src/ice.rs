@@ -26,16 +26,21 @@ const MAX_SERVERS: usize = 8;
 const MAX_URLS: usize = 8;
 
 impl Peer {
-    /// Asks for the servers, where the application has named none.
-    pub(crate) fn ask_for_ice(&mut self, now: Instant) {
-        if !self.config.ice_from_broker || !self.registration.is_registered() {
+    /// Asks for the servers, where the application has named none: as soon as there is a socket, so that the answer comes
+    /// with that to the registration.
+    pub(crate) fn ask_for_ice(&mut self) {
+        if !self.config.ice_from_broker || !self.registration.has_socket() {
             return;
         }
         if let Some(unanswered) = self.ice_question.take() {
             self.questions.remove(&unanswered);
         }
         self.ice_question = Some(self.request(Request::Ice, Question::Ice));
-        if !self.knows_ice {
+    }
+
+    /// Now attempts could begin.
+    pub(crate) fn wait_for_ice(&mut self, now: Instant) {
+        if self.ice_question.is_some() && !self.knows_ice {
             self.waits_for_ice = true;
             self.io.timers.set(Timer::Ice, now, WAIT);
         }
@@ -66,7 +71,7 @@ impl Peer {
         if self.waits_for_ice {
             self.release(now);
         } else {
-            self.ask_for_ice(now);
+            self.ask_for_ice();
         }
     }
 

@@ -166,6 +166,7 @@ impl Peer {
     fn handle_change(&mut self, now: Instant, change: Change) {
         match change {
             Change::Nothing => {}
+            Change::Registering => self.ask_for_ice(),
             Change::Registered => self.handle_registered(now),
             Change::Lost => {
                 self.questions.clear();
@@ -207,7 +208,7 @@ impl Peer {
     }
 
     fn handle_registered(&mut self, now: Instant) {
-        self.ask_for_ice(now);
+        self.wait_for_ice(now);
         let tokens: Vec<Token> = self.finds.keys().copied().collect();
         for token in tokens {
             self.ask_find(now, token);

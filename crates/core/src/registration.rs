@@ -27,6 +27,8 @@ const RETURN_WINDOW: Duration = Duration::from_secs(2);
 pub(crate) enum Change {
     /// Nothing that concerns anybody else.
     Nothing,
+    /// A socket is open, and the id was asked for.
+    Registering,
     /// The id is ours.
     Registered,
     /// A registered socket is gone.
@@ -98,6 +100,11 @@ impl Registration {
         matches!(self.state, State::Registered { .. })
     }
 
+    /// Whether the broker hears what we say.
+    pub(crate) fn has_socket(&self) -> bool {
+        matches!(self.state, State::Registering { .. } | State::Registered { .. })
+    }
+
     /// Whether there ever was a registration: then calls wait out an outage.
     pub(crate) fn was_registered(&self) -> bool {
         self.ever
@@ -157,7 +164,7 @@ impl Registration {
                 io.broker(BrokerCommand::Send(Frame { id: Some(request.clone()), request: register }.to_text()));
                 io.timers.set(Timer::Session, now, config.timeouts.broker);
                 self.state = State::Registering { request };
-                Change::Nothing
+                Change::Registering
             }
             (State::Opening, BrokerInput::Failed { reason } | BrokerInput::Closed { reason })
             | (State::Registering { .. }, BrokerInput::Closed { reason }) => self.failed(now, reason, config, io),

@@ -38,6 +38,14 @@ fn asking() -> Solo {
 }
 
 #[test]
+fn the_question_goes_with_the_registration() {
+    let mut solo = Solo::new(&id("me"), |config| config.ice_from_broker = true);
+    solo.broker(BrokerInput::Connected);
+    let kinds: Vec<_> = solo.frames().into_iter().map(|frame| frame.request).collect();
+    assert!(matches!(kinds[..], [Request::Register { .. }, Request::Ice]), "{kinds:?}");
+}
+
+#[test]
 fn attempts_wait_for_the_first_answer_and_use_it() {
     let mut solo = asking();
     connect(&mut solo, 1, "bob");

@@ -15,6 +15,7 @@ mod link;
 mod mdns;
 mod options;
 mod peer;
+mod runner;
 mod socket;
 mod stats;
 mod transport;

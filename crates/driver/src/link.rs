@@ -5,9 +5,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use linkup_core::wire::{Message, Outgoing};
 use linkup_core::{ConnectionId, Token};
 use linkup_proto::frame::Frame;
@@ -17,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::options::{Limits, Sink};
+use crate::runner::Runner;
 
 /// What a queued message costs besides its bytes: empty messages need room, too.
 const MESSAGE_COST: usize = 64;
@@ -25,6 +28,9 @@ const MESSAGE_COST: usize = 64;
 /// that waits in its application does not hold up the others.
 const STREAMS_HIGH: usize = 256 * 1024;
 const STREAMS_LOW: usize = 64 * 1024;
+
+/// Bytes of the largest message that [`Link::send_here`] sends by itself. Encrypting more takes longer than waking a thread.
+const SEND_HERE: usize = 16 * 1024;
 
 /// What a transport knows about its connection, for whoever holds a [`Link`].
 #[derive(Default)]
@@ -37,6 +43,8 @@ pub(crate) struct Wire {
     pub(crate) unreliable: AtomicBool,
     /// It goes through a TURN server.
     pub(crate) relayed: AtomicBool,
+    /// The task that it belongs to.
+    pub(crate) runner: OnceLock<Weak<Runner>>,
     /// Where to ask for numbers, once it is open.
     pub(crate) stats: OnceLock<mpsc::UnboundedSender<oneshot::Sender<Value>>>,
 }
@@ -96,7 +104,7 @@ pub struct Link {
     full: AtomicBool,
     /// The same for streams.
     streams_full: AtomicBool,
-    wake: Notify,
+    waker: AtomicWaker,
     /// Whether messages may reach the application, held while one is handed over: after [`Link::mute`] none does.
     listening: Mutex<bool>,
     /// The application wants no messages at the moment.
@@ -136,7 +144,7 @@ impl Link {
             streaming: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             streams_full: AtomicBool::new(false),
-            wake: Notify::new(),
+            waker: AtomicWaker::new(),
             listening: Mutex::new(true),
             paused: AtomicBool::new(false),
             resumed: Notify::new(),
@@ -157,6 +165,19 @@ impl Link {
     /// # Errors
     /// [`SendError`]; the message was not taken then.
     pub fn send_for(&self, message: Message, token: Option<Token>) -> Result<Sent, SendError> {
+        self.send_from(message, token, false)
+    }
+
+    /// The same, and a small message goes to the network before this returns, where nothing else is under way: quicker for
+    /// an answer, but it is the caller's time.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message was not taken then.
+    pub fn send_here(&self, message: Message, token: Option<Token>) -> Result<Sent, SendError> {
+        self.send_from(message, token, true)
+    }
+
+    fn send_from(&self, message: Message, token: Option<Token>, here: bool) -> Result<Sent, SendError> {
         if (token.is_some() || matches!(message, Message::Binary(_))) && !self.is_framed() {
             return Err(SendError::Unsupported);
         }
@@ -170,7 +191,8 @@ impl Link {
             return Err(SendError::Closed);
         }
         let before = self.queued.load(Ordering::SeqCst);
-        let cost = before + self.wire.unacknowledged.load(Ordering::Relaxed) + self.waiting() * MESSAGE_COST;
+        let unacknowledged = self.wire.unacknowledged.load(Ordering::Relaxed);
+        let cost = before + unacknowledged + self.waiting() * MESSAGE_COST;
         // Whoever has waited for room may send any message, also one as large as the whole buffer.
         let mark = self.limits.high_water_mark;
         if cost + length > self.limits.buffered_bytes && !(length > mark && before <= mark) {
@@ -181,8 +203,9 @@ impl Link {
         let queued = self.queued.fetch_add(length, Ordering::SeqCst) + length;
         let wake = std::mem::take(&mut queue.wants_message);
         drop(queue);
-        if wake {
-            self.wake.notify_one();
+        let runs = here && before == 0 && unacknowledged == 0 && length <= SEND_HERE && self.run_here();
+        if wake && !runs {
+            self.waker.wake();
         }
         Ok(over(&self.queued, queued, self.limits.high_water_mark, &self.full))
     }
@@ -207,7 +230,7 @@ impl Link {
         let wake = std::mem::take(&mut queue.wants_stream);
         drop(queue);
         if wake {
-            self.wake.notify_one();
+            self.waker.wake();
         }
         Ok(over(&self.streaming, streaming, STREAMS_HIGH, &self.streams_full))
     }
@@ -289,20 +312,23 @@ impl Link {
         self.streaming.load(Ordering::Relaxed) > 0
     }
 
-    /// Waits until there is something that `to` has none of, or the end.
-    pub(crate) async fn changed(&self, to: &Outgoing, knows_end: bool) {
-        {
-            let mut queue = self.queue();
-            let messages = to.messages.is_empty() && !queue.messages.is_empty();
-            let streams = to.streams.is_empty() && !queue.streams.is_empty();
-            let end = queue.closed && queue.messages.is_empty() && queue.streams.is_empty();
-            if messages || streams || end && !knows_end {
-                return;
-            }
-            queue.wants_message = to.messages.is_empty();
-            queue.wants_stream = to.streams.is_empty();
+    /// Ready when there is something that `to` has none of, or the end. One task waits at a time.
+    pub(crate) fn poll_changed(&self, cx: &mut Context<'_>, to: &Outgoing, knows_end: bool) -> Poll<()> {
+        self.waker.register(cx.waker());
+        let mut queue = self.queue();
+        let messages = to.messages.is_empty() && !queue.messages.is_empty();
+        let streams = to.streams.is_empty() && !queue.streams.is_empty();
+        let end = queue.closed && queue.messages.is_empty() && queue.streams.is_empty();
+        if messages || streams || end && !knows_end {
+            return Poll::Ready(());
         }
-        self.wake.notified().await;
+        queue.wants_message = to.messages.is_empty();
+        queue.wants_stream = to.streams.is_empty();
+        Poll::Pending
+    }
+
+    fn run_here(&self) -> bool {
+        self.wire.runner.get().and_then(Weak::upgrade).is_some_and(|runner| runner.run_here())
     }
 
     /// Bytes of messages went to SCTP, and so many messages are complete with them.
@@ -325,7 +351,7 @@ impl Link {
     /// From now on nothing more is taken; what is there still goes out.
     pub(crate) fn close(&self) {
         self.queue().closed = true;
-        self.wake.notify_one();
+        self.waker.wake();
     }
 
     /// From now on nothing more reaches the application.

@@ -43,7 +43,9 @@ impl Solo {
     /// Opens the socket asked for, and says yes to the registration.
     pub fn register(&mut self) {
         self.broker(BrokerInput::Connected);
-        self.answer_last(Value::from("registered"));
+        let asked = self.frames().into_iter().rev().find(|frame| matches!(frame.request, Request::Register { .. }));
+        let id = asked.and_then(|frame| frame.id);
+        self.broker(BrokerInput::Text(Response::ok(id, Value::from("registered")).to_text()));
     }
 
     /// Says that to the last request that was sent to the broker.

@@ -3,8 +3,10 @@
 //! frames mean is decided in [`linkup_core::wire`].
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Instant;
 
 use linkup_core::wire::{Arrival, Budget, Incoming, Ledger, Message, Outgoing, Receipt, Transmit, What};
@@ -164,10 +166,10 @@ impl Flow {
 
     /// Waits until the application has something to send that [`Flow::send`] has not seen, and SCTP has room for it.
     pub(super) async fn changed(&self) {
-        if self.limited {
-            return std::future::pending().await;
-        }
-        self.link.changed(&self.outgoing, self.closed).await;
+        poll_fn(
+            |cx| if self.limited { Poll::Pending } else { self.link.poll_changed(cx, &self.outgoing, self.closed) },
+        )
+        .await;
     }
 
     /// Messages that the remote may not have, those included that never got to SCTP.

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::link::{Link, Wire};
 use crate::options::{IceServer, Options};
+use crate::runner::Runner;
 
 /// Who begins.
 pub(crate) enum Role {
@@ -106,7 +107,7 @@ impl Transport {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
         let task = run(options, servers, role, received, Arc::clone(&wire), reports);
-        runtime.spawn(task);
+        let _ = wire.runner.set(Runner::spawn(runtime, task));
         Self { orders, wire }
     }
 

@@ -278,6 +278,7 @@ impl Negotiation<'_> {
             },
             Signal::Closed(channel) if self.channel == Some(channel) => return Err(End::Closed),
             Signal::Failed => return Err(End::Failed(self.explain())),
+            Signal::Broken(why) => return Err(internal(why)),
             Signal::Closed(_) | Signal::Turn => {}
         }
         Ok(())

@@ -22,7 +22,7 @@ use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState};
-use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidateInit, RTCSctpTransportState};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::sansio::Protocol;
 use rtc::shared::error::{Error, Result};
@@ -34,6 +34,7 @@ use tokio::time::Sleep;
 use super::gather::{Found, Gatherer, Late};
 use crate::addresses::local_addresses;
 use crate::options::{IceServer, Options};
+use crate::runner::is_here;
 use crate::socket::{self, Datagram, Sockets};
 use crate::{mdns, stats};
 
@@ -66,6 +67,8 @@ pub(super) enum Signal {
     GatheringComplete,
     IceConnected,
     Failed,
+    /// The core cannot go on: its handshake failed, for example.
+    Broken(String),
     /// A channel is open.
     Opened(RTCDataChannelId),
     /// A channel is closed. Messages that came before may still be there.
@@ -91,6 +94,9 @@ pub(super) struct Pc {
     /// the same would cost CPU for nothing.
     hurries: bool,
     connected: bool,
+    /// A channel of ours that is used as soon as its name is under way, because what is sent then stays behind that (RFC
+    /// 8832, section 6): the core waits a round trip for the remote's word.
+    opening: Option<RTCDataChannelId>,
 }
 
 impl Datagram for TaggedBytesMut {
@@ -145,6 +151,7 @@ impl Pc {
             rests: Instant::now(),
             hurries: false,
             connected: false,
+            opening: None,
         })
     }
 
@@ -153,7 +160,10 @@ impl Pc {
     }
 
     pub(super) fn create_channel(&mut self, name: &str, init: RTCDataChannelInit) -> Result<RTCDataChannelId> {
-        self.core.create_data_channel(name, Some(init)).map(|channel| channel.id())
+        let keeps_order = init.ordered && init.max_retransmits.is_none() && init.max_packet_life_time.is_none();
+        let channel = self.core.create_data_channel(name, Some(init)).map(|channel| channel.id())?;
+        self.opening = keeps_order.then_some(channel);
+        Ok(channel)
     }
 
     pub(super) fn create_offer(&mut self) -> Result<RTCSessionDescription> {
@@ -286,7 +296,8 @@ impl Pc {
             if turned {
                 return Poll::Ready(Signal::Turn);
             }
-            turned = self.poll_late(cx) | self.poll_receive(cx);
+            // Who sends is not to wait until everything that comes is read.
+            turned = !is_here() && (self.poll_late(cx) | self.poll_receive(cx));
             if std::mem::take(&mut self.hurries) {
                 // DTLS begins when it is due after it has heard of ICE.
                 self.pump();
@@ -306,6 +317,7 @@ impl Pc {
             while let Some(event) = self.core.poll_event() {
                 self.handle_event(event);
             }
+            self.open_early();
             while let Some(packet) = self.core.poll_write() {
                 if self.gatherer.is_relayed(packet.transport.local_addr) {
                     self.gatherer.relay(packet);
@@ -328,6 +340,15 @@ impl Pc {
             if !found {
                 return;
             }
+        }
+    }
+
+    fn open_early(&mut self) {
+        let Some(channel) = self.opening else { return };
+        let associated = self.core.sctp().is_some_and(|sctp| sctp.state() == RTCSctpTransportState::Connected);
+        if associated && self.core.data_channel(channel).is_some_and(|channel| channel.stream_id().is_some()) {
+            self.opening = None;
+            self.signals.push_back(Signal::Opened(channel));
         }
     }
 
@@ -443,7 +464,7 @@ impl Pc {
     fn handle_timeout(&mut self, now: Instant) {
         self.gatherer.handle_timeout(now);
         if let Err(error) = self.core.handle_timeout(now) {
-            tracing::debug!(%error, "a time-out");
+            self.signals.push_back(Signal::Broken(error.to_string()));
         }
     }
 

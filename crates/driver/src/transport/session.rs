@@ -121,6 +121,7 @@ impl Session<'_> {
                     Signal::Opened(channel) => self.take_second(channel),
                     Signal::Closed(channel) => self.gone |= channel == self.reading,
                     Signal::Failed => return lost("the remote has not been heard for too long"),
+                    Signal::Broken(why) => return lost(&why),
                     _ => {}
                 },
                 () = self.flow.changed() => {}
