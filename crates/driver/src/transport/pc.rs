@@ -79,7 +79,8 @@ pub(super) enum Signal {
 
 /// See the module. Must be made and used inside a runtime.
 pub(super) struct Pc {
-    core: RTCPeerConnection,
+    /// On the heap: large, and moved with us otherwise.
+    core: Box<RTCPeerConnection>,
     sockets: Sockets,
     gatherer: Gatherer,
     late: mpsc::Receiver<Late>,
@@ -136,6 +137,7 @@ impl Pc {
         let core = RTCPeerConnectionBuilder::new()
             .with_setting_engine(settings(options.timeouts.idle, options.relay_only))
             .build(Instant::now())
+            .map(Box::new)
             .map_err(io::Error::other)?;
         let (news, late) = mpsc::channel(LATE);
         Ok(Self {
