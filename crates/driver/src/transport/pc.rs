@@ -497,3 +497,70 @@ impl Pc {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use linkup_proto::PeerId;
+    use rtc::data_channel::RTCDataChannelState;
+
+    use super::*;
+
+    fn init(ordered: bool) -> RTCDataChannelInit {
+        RTCDataChannelInit { ordered, ..RTCDataChannelInit::default() }
+    }
+
+    fn pc() -> Pc {
+        Pc::new(&Options::new(PeerId::new("me").unwrap()), &[]).unwrap()
+    }
+
+    /// Two of them that have each other's description; the first one's channel.
+    fn pair(ordered: bool) -> (Pc, Pc, RTCDataChannelId) {
+        let (mut a, mut b) = (pc(), pc());
+        let channel = a.create_channel("name", init(ordered)).unwrap();
+        let offer = a.create_offer().unwrap();
+        a.set_local(offer).unwrap();
+        a.pump();
+        b.set_remote(a.local().unwrap()).unwrap();
+        let answer = b.create_answer().unwrap();
+        b.set_local(answer).unwrap();
+        b.pump();
+        a.set_remote(b.local().unwrap()).unwrap();
+        (a, b, channel)
+    }
+
+    async fn opened(a: &mut Pc, b: &mut Pc, channel: RTCDataChannelId) {
+        loop {
+            tokio::select! {
+                signal = a.next() => if matches!(signal, Signal::Opened(opened) if opened == channel) {
+                    return;
+                },
+                _ = b.next() => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_keeps_order_is_used_before_the_remote_has_confirmed_it() {
+        let (mut a, mut b, channel) = pair(true);
+        opened(&mut a, &mut b, channel).await;
+        assert_eq!(a.core.data_channel(channel).unwrap().ready_state(), RTCDataChannelState::Connecting);
+        a.send(channel, Message::Text("early".to_owned())).unwrap();
+        let got = loop {
+            tokio::select! {
+                _ = a.next() => {}
+                _ = b.next() => if let Some((_, message)) = b.read() {
+                    break message;
+                },
+            }
+        };
+        assert_eq!((got.is_string, &got.data[..]), (true, &b"early"[..]));
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_waits_for_that() {
+        let (mut a, mut b, channel) = pair(false);
+        opened(&mut a, &mut b, channel).await;
+        assert_eq!(a.core.data_channel(channel).unwrap().ready_state(), RTCDataChannelState::Open);
+    }
+}

@@ -1,0 +1,323 @@
+'use strict';
+// The NAT laboratory: a small internet of network namespaces on one machine. Needs root on Linux, iproute2 and iptables.
+//
+//            peerA -- natA --\          /-- natB -- peerB
+//                             -- pub --
+//   (peerB may be behind natA, too)    \-- turn
+//
+// `pub` is the internet and has the broker with STUN and TURN; `turn` is another machine there, with TURN over TLS on port
+// 443. Public addresses are those for documentation (RFC 5737, RFC 3849): TURN servers refuse private ones.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { Child, root } = require('../node/helpers');
+
+const NODES = ['pub', 'turn', 'natA', 'natB', 'peerA', 'peerB'];
+
+/** Public addresses of `pub`: the broker's, another one, and the broker's of IPv6. */
+const [BROKER, OTHER, BROKER6] = ['192.0.2.1', '192.0.2.3', '2001:db8::1'];
+
+/** The address of `turn`. */
+const TURN = '192.0.2.2';
+
+/**
+ * The networks of both sides. `wan`: between `pub` (.1) and the router (.2); `lan`: between the router (.1) and the peer
+ * (.2); `open`: public addresses in the same place.
+ */
+const SIDES = {
+  A: { wan: '198.51.100', lan: '10.1.0', open: '198.51.100.129', wan6: '2001:db8:a', lan6: '2001:db8:a:1' },
+  B: { wan: '203.0.113', lan: '10.2.0', open: '203.0.113.129', wan6: '2001:db8:b', lan6: '2001:db8:b:1' },
+};
+
+/** Where peerB is when it is behind natA. */
+const SECOND_LAN = '10.3.0';
+
+const OUT = 'FORWARD -i lan+ -o wan';
+const MASQUERADE = 'POSTROUTING -o wan -j MASQUERADE';
+
+/**
+ * Kinds of routers: their rules of iptables for what they forward, and how they translate. Answers to what was let out
+ * always come in. MASQUERADE keeps the port of the inside, the same one to all destinations: with the default filtering
+ * that is a port-restricted cone.
+ */
+const KINDS = {
+  /** No NAT, no filter: the peer has a public address. */
+  none: () => ({ filter: ['FORWARD -j ACCEPT'], nat: [] }),
+  /** Mapping and filtering independent of the endpoint (RFC 4787). */
+  fullcone: ({ wan, lan }) => ({
+    filter: [`${OUT} -j ACCEPT`, `FORWARD -i wan -p udp -d ${lan}.2 -j ACCEPT`],
+    nat: [
+      `POSTROUTING -o wan -j SNAT --to-source ${wan}.2`,
+      `PREROUTING -i wan -p udp --dport 1024:65535 -j DNAT --to-destination ${lan}.2`,
+    ],
+  }),
+  /** The same mapping; who has not been written to does not come in. */
+  portrestricted: () => ({ filter: [`${OUT} -j ACCEPT`], nat: [MASQUERADE] }),
+  /** Another port of the router for each destination. */
+  symmetric: () => ({ filter: [`${OUT} -j ACCEPT`], nat: [`${MASQUERADE} --random-fully`] }),
+  /** UDP does not leave. */
+  noudp: () => ({ filter: [`${OUT} -p tcp -j ACCEPT`], nat: [MASQUERADE] }),
+  /** Nothing leaves but TCP to port 443. */
+  tcp443: () => ({ filter: [`${OUT} -p tcp --dport 443 -j ACCEPT`], nat: [MASQUERADE] }),
+  /** The peer has nothing but a public address of IPv6, behind a firewall. */
+  v6only: () => ({ filter: [], nat: [] }),
+};
+
+/** Why there can be no laboratory here, or false. In CI that is a failure. */
+function obstacle() {
+  if (process.platform !== 'linux') return 'the NAT laboratory needs Linux';
+  let why = process.getuid() !== 0 && 'the NAT laboratory needs root';
+  for (const tool of ['ip', 'iptables-restore', 'ip6tables-restore', 'openssl']) {
+    if (spawnSync('which', [tool]).status !== 0) why ||= `the NAT laboratory needs the command ${tool}`;
+  }
+  if (why && process.env.CI) throw new Error(why);
+  if (why) console.warn(`\n*** SKIPPED: ${why} ***\n`);
+  return why;
+}
+
+const open = new Set();
+process.on('exit', () => {
+  for (const lab of open) lab.close();
+});
+// The test runner ends a file that takes too long by a signal.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+
+/** Runs a command, with `input` as its standard input; throws with what it printed. */
+function must(input, command, ...args) {
+  const { status, stderr, error } = spawnSync(command, args, { input, encoding: 'utf8', timeout: 30_000 });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.trim()}\n${input}`);
+}
+
+/** Rules as iptables-restore takes them. What is not allowed vanishes without an answer, as with most routers. */
+function rules({ filter, nat = [] }) {
+  const lines = (all) => all.map((rule) => `-A ${rule}\n`).join('');
+  const answers = 'FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT';
+  const chains = ':INPUT DROP\n:FORWARD DROP\n';
+  return `*nat\n${lines(nat)}COMMIT\n*filter\n${chains}${lines([answers, ...filter])}COMMIT\n`;
+}
+
+/** A running peer.js. */
+class Peer {
+  #heard = {};
+
+  constructor(child) {
+    this.child = child;
+  }
+
+  /** What it says about `what`, each time the next. Throws where a command fails. */
+  async said(what, ms) {
+    const index = this.#heard[what] ?? 0;
+    this.#heard[what] = index + 1;
+    let count = 0;
+    const test = (line) => line.startsWith('failed ') || (line.startsWith(`${what} `) && count++ === index);
+    const line = await this.child.line({ test, toString: () => what }, ms);
+    if (line.startsWith('failed ')) throw new Error(line);
+    return JSON.parse(line.slice(what.length));
+  }
+
+  /** Has it do something; resolves with what it then says. */
+  ask(command, what) {
+    const said = this.said(what);
+    this.child.process.stdin.write(`${command}\n`);
+    return said;
+  }
+
+  kill() {
+    return this.child.kill();
+  }
+}
+
+let count = 0;
+
+/** A laboratory. Takes itself down with the process, also when it could not be set up. */
+class Lab {
+  constructor() {
+    this.prefix = `linkup-nat-${process.pid}-${++count}`;
+    open.add(this);
+    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-nat-'));
+    try {
+      this.#build();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The namespace of a node. */
+  namespace(node) {
+    return `${this.prefix}-${node}`;
+  }
+
+  /** Commands of iproute2 in a node. */
+  #ip(node, ...commands) {
+    must(commands.join('\n'), 'ip', '-n', this.namespace(node), '-batch', '-');
+  }
+
+  #in(node, input, ...command) {
+    must(input, 'ip', 'netns', 'exec', this.namespace(node), ...command);
+  }
+
+  #build() {
+    for (const node of NODES) {
+      must('', 'ip', 'netns', 'add', this.namespace(node));
+      this.#ip(node, 'link set lo up');
+    }
+    for (const node of ['pub', 'natA', 'natB']) {
+      this.#in(node, '', 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+    }
+    this.#cable('pub', 'turn', 'turn', 'eth0');
+    this.#ip(
+      'pub',
+      ...[BROKER, OTHER].map((address) => `addr add ${address}/32 dev lo`),
+      `addr add ${BROKER6}/128 dev lo`,
+      `route add ${TURN}/32 dev turn`,
+    );
+    this.#ip('turn', `addr add ${TURN}/32 dev eth0`, 'route add default dev eth0');
+    // `turn` asks for every address on its cable, `pub` answers for all that it has a route to.
+    this.#in('pub', '', 'sysctl', '-qw', 'net.ipv4.conf.turn.proxy_arp=1');
+    // Private addresses lead nowhere on the internet, and nobody says so.
+    const nowhere = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(
+      (block) => `-A PREROUTING -d ${block} -j DROP\n`,
+    );
+    this.#in('pub', `*raw\n${nowhere.join('')}COMMIT\n`, 'iptables-restore');
+    for (const side of ['A', 'B']) this.#buildSide(side);
+    this.#cable('natA', 'lan2', 'peerB', 'lan2');
+    this.#ip('natA', `addr add ${SECOND_LAN}.1/24 dev lan2`);
+  }
+
+  #buildSide(side) {
+    const { wan, lan, open, wan6, lan6 } = SIDES[side];
+    const [router, peer, out] = [`nat${side}`, `peer${side}`, `wan${side}`];
+    this.#cable('pub', out, router, 'wan');
+    this.#cable(router, 'lan', peer, 'lan');
+    this.#ip(
+      'pub',
+      `addr add ${wan}.1/24 dev ${out}`,
+      `addr add ${wan6}::1/64 dev ${out} nodad`,
+      `route add ${wan}.128/25 via ${wan}.2`,
+      `route add ${lan6}::/64 via ${wan6}::2`,
+    );
+    this.#ip(
+      router,
+      `addr add ${wan}.2/24 dev wan`,
+      `addr add ${wan6}::2/64 dev wan nodad`,
+      `addr add ${lan}.1/24 dev lan`,
+      `addr add ${open}/25 dev lan`,
+      `addr add ${lan6}::1/64 dev lan nodad`,
+      `route add default via ${wan}.1`,
+      `route add default via ${wan6}::1`,
+    );
+    // Routers find each other by ICMPv6.
+    const filter = ['INPUT -p ipv6-icmp -j ACCEPT', `${OUT} -j ACCEPT`];
+    this.#in(router, rules({ filter }), 'ip6tables-restore');
+  }
+
+  /** A cable between two nodes, with the names of its ends there. */
+  #cable(one, oneEnd, two, twoEnd) {
+    const ends = [oneEnd, 'netns', this.namespace(one), 'type', 'veth', 'peer', 'name', twoEnd];
+    must('', 'ip', 'link', 'add', ...ends, 'netns', this.namespace(two));
+    this.#ip(one, `link set ${oneEnd} up`);
+    this.#ip(two, `link set ${twoEnd} up`);
+  }
+
+  /** Makes the router of a side one of KINDS, and gives the peer behind it its address. */
+  route(side, kind) {
+    const { lan, open, lan6 } = SIDES[side];
+    this.#in(`nat${side}`, rules(KINDS[kind](SIDES[side])), 'iptables-restore');
+    if (kind === 'none') this.#address(side, 'lan', `${open.replace('129', '130')}/25`, open);
+    else if (kind === 'v6only') this.#address(side, 'lan', `${lan6}::2/64`, `${lan6}::1`);
+    else this.#address(side, 'lan', `${lan}.2/24`, `${lan}.1`);
+  }
+
+  /** Puts both peers behind natA, in two networks that reach each other. */
+  routeBoth(kind) {
+    this.route('A', kind);
+    this.#in('natA', '', 'iptables', '-A', 'FORWARD', '-i', 'lan+', '-o', 'lan+', '-j', 'ACCEPT');
+    this.#address('B', 'lan2', `${SECOND_LAN}.2/24`, `${SECOND_LAN}.1`);
+  }
+
+  /** The one address of a peer, and its way out. */
+  #address(side, device, address, router) {
+    const devices = side === 'A' ? ['lan'] : ['lan', 'lan2'];
+    const v6 = address.includes(':');
+    this.#ip(
+      `peer${side}`,
+      ...devices.map((each) => `addr flush dev ${each} scope global`),
+      `addr add ${address} dev ${device}${v6 ? ' nodad' : ''}`,
+      `route replace default via ${router}`,
+    );
+    this.peers ??= {};
+    this.peers[side] = { broker: v6 ? `ws://[${BROKER6}]:443` : `ws://${BROKER}:443` };
+  }
+
+  /** From now on nothing passes the router of a side, or everything that it lets through again. */
+  blackhole(side, on) {
+    this.#in(`nat${side}`, '', 'iptables', on ? '-I' : '-D', 'FORWARD', '-j', 'DROP');
+  }
+
+  /** Runs a file of Node.js in a node. */
+  run(node, args, env = {}) {
+    return new Child('ip', ['netns', 'exec', this.namespace(node), process.execPath, ...args], { env });
+  }
+
+  /**
+   * Starts the broker in `pub`, on port 443 of all addresses, with STUN and TURN over UDP and TCP on port 3478, and the
+   * TURN server in `turn`, over TLS on port 443. Peers are told of both.
+   */
+  async serve(secret = 'north') {
+    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(this.folder, name));
+    const subject = [
+      '-subj',
+      '/CN=linkup',
+      '-addext',
+      `subjectAltName=IP:${TURN}`,
+      '-addext',
+      'basicConstraints=CA:FALSE',
+    ];
+    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
+    must('', 'openssl', 'req', '-x509', '-nodes', '-days', '2', ...made, ...subject);
+    this.certificate = certificate;
+    const broker = (node, ...flags) => {
+      const args = [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', secret];
+      return this.run(node, args).line('listening on');
+    };
+    await Promise.all([
+      broker('pub', '--port', '443', '--turn-port', '3478', '--ice-url', `turns:${TURN}:443?transport=tcp`),
+      broker('turn', '--host', TURN, '--turn-port', '443', '--tls-cert', certificate, '--tls-key', key),
+    ]);
+  }
+
+  /** Starts a peer (peer.js) behind the router of a side. */
+  async peer(side, id, options = {}) {
+    const args = [
+      path.join(__dirname, 'peer.js'),
+      id,
+      JSON.stringify({ brokerUrl: this.peers[side].broker, ...options }),
+    ];
+    const peer = new Peer(this.run(`peer${side}`, args, { SSL_CERT_FILE: this.certificate }));
+    await peer.said('registered');
+    return peer;
+  }
+
+  /** Ends what runs in the laboratory, and takes it down. */
+  close() {
+    open.delete(this);
+    for (const node of NODES) {
+      const { stdout } = spawnSync('ip', ['netns', 'pids', this.namespace(node)], { encoding: 'utf8' });
+      for (const pid of stdout.split('\n').filter(Boolean)) {
+        try {
+          process.kill(Number(pid), 'SIGKILL');
+        } catch {
+          // It has ended meanwhile.
+        }
+      }
+    }
+    // The cables go with their ends.
+    for (const node of NODES) spawnSync('ip', ['netns', 'delete', this.namespace(node)]);
+    fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+module.exports = { Lab, obstacle, KINDS, BROKER, BROKER6, OTHER };
