@@ -8,7 +8,7 @@
 // `pub` is the internet and has the broker with STUN and TURN; `turn` is another machine there, with TURN over TLS on port
 // 443. Public addresses are those for documentation (RFC 5737, RFC 3849): TURN servers refuse private ones.
 
-const { spawnSync } = require('node:child_process');
+const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -133,7 +133,10 @@ let count = 0;
 
 /** A laboratory. Takes itself down with the process, also when it could not be set up. */
 class Lab {
-  constructor() {
+  /** `delay`: ms each way between a router and the internet, by side; takes a C compiler. */
+  constructor({ delay } = {}) {
+    this.delay = delay;
+    this.wires = [];
     this.prefix = `linkup-nat-${process.pid}-${++count}`;
     open.add(this);
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-nat-'));
@@ -190,7 +193,8 @@ class Lab {
   #buildSide(side) {
     const { wan, lan, open, wan6, lan6 } = SIDES[side];
     const [router, peer, out] = [`nat${side}`, `peer${side}`, `wan${side}`];
-    this.#cable('pub', out, router, 'wan');
+    if (this.delay) this.#wire('pub', out, router, 'wan', this.delay[side]);
+    else this.#cable('pub', out, router, 'wan');
     this.#cable(router, 'lan', peer, 'lan');
     this.#ip(
       'pub',
@@ -220,6 +224,27 @@ class Lab {
     must('', 'ip', 'link', 'add', ...ends, 'netns', this.namespace(two));
     this.#ip(one, `link set ${oneEnd} up`);
     this.#ip(two, `link set ${twoEnd} up`);
+  }
+
+  /** A cable with a delay. */
+  #wire(one, oneEnd, two, twoEnd, delay) {
+    const program = path.join(this.folder, 'wire');
+    if (!fs.existsSync(program)) must('', 'cc', '-O2', '-w', '-o', program, path.join(root, 'bench/lib/wire.c'), '-lm');
+    const config = path.join(this.folder, `${oneEnd}.conf`);
+    fs.writeFileSync(config, `both delay=${delay}\n`);
+    const wire = spawn(program, [`${this.namespace(one)}:${oneEnd}`, `${this.namespace(two)}:${twoEnd}`, config], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.wires.push(wire);
+    for (let n = 0; n < 100; n++) {
+      try {
+        this.#ip(one, `link set ${oneEnd} txqueuelen 1000 up`);
+        this.#ip(two, `link set ${twoEnd} txqueuelen 1000 up`);
+        break;
+      } catch {
+        spawnSync('sleep', ['0.02']);
+      }
+    }
   }
 
   /** Makes the router of a side one of KINDS, and gives the peer behind it its address. */
@@ -314,6 +339,7 @@ class Lab {
         }
       }
     }
+    for (const wire of this.wires) wire.kill();
     // The cables go with their ends.
     for (const node of NODES) spawnSync('ip', ['netns', 'delete', this.namespace(node)]);
     fs.rmSync(this.folder, { recursive: true, force: true });

@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { test, before, after } = require('node:test');
-const { Child, linkup, startBroker, within } = require('./helpers');
+const { Child, linkup, scriptArgs, startBroker, within } = require('./helpers');
 
 const missing = spawnSync('turnserver', ['--version']).error && 'coturn is not installed';
 if (missing && process.env.CI) throw new Error(missing);
@@ -175,8 +175,49 @@ test('a wrong TURN password fails with ERR_ICE_FAILED and advice', { skip: missi
   await assert.rejects(connected(options), (error) => {
     assert.equal(error.code, 'ERR_ICE_FAILED', error.message);
     assert.equal(error.peerId, 'ice-b');
-    assert.equal(error.details.local, 0);
-    assert.match(error.message, /iceServers/);
+    const { local, servers, advice } = error.details;
+    assert.deepEqual(local, []);
+    assert.deepEqual([servers.length, servers[0].url, servers[0].answered], [1, iceServers[0].urls, true]);
+    assert.match(servers[0].error, /401/);
+    assert.match(advice, /credentials for "turn:/);
+    assert.ok(error.message.endsWith(advice));
     return true;
   });
+});
+
+test('a server that does not answer is named', { skip: missing }, async () => {
+  const nobody = await freePort();
+  const iceServers = [{ urls: `turn:127.0.0.1:${nobody}?transport=tcp`, username: 'x', credential: 'y' }];
+  await assert.rejects(connected({ iceServers, iceTransportPolicy: 'relay' }), ({ code, details }) => {
+    assert.equal(code, 'ERR_ICE_FAILED');
+    assert.deepEqual(details.servers, [{ url: iceServers[0].urls, answered: false, error: null }]);
+    assert.match(details.advice, new RegExp(`${nobody}.*did not answer`));
+    return true;
+  });
+});
+
+test('where no path works, the addresses of both sides are named', { skip: missing }, async () => {
+  // Relays of loopback only, that nobody reaches from another address.
+  const options = { iceServers: turn(), iceTransportPolicy: 'relay', timeouts: { idle: 2000 } };
+  const child = new Child(
+    process.execPath,
+    scriptArgs(`
+    const peer = linkup.createPeer('ice-far', { brokerUrl: ${JSON.stringify(broker.url)}, timeouts: { idle: 2000 },
+      simplePeer: { sdpTransform: (sdp) => sdp.replace(/(a=candidate:.* udp \\d+ )\\S+/g, '$1192.0.2.99') } });
+    peer.on('register', () => console.log('registered'));`),
+  );
+  await child.line('registered');
+  const peer = linkup.createPeer('ice-a', { brokerUrl: broker.url, ...options });
+  try {
+    await assert.rejects(peer.connect('ice-far'), ({ code, details }) => {
+      assert.equal(code, 'ERR_ICE_FAILED');
+      assert.deepEqual([details.local[0].type, details.local[0].protocol], ['relay', 'udp']);
+      assert.deepEqual([details.remote[0].type, details.remote[0].address], ['host', '192.0.2.99']);
+      assert.deepEqual(details.servers, [{ url: turn()[0].urls, answered: true, error: null }]);
+      return true;
+    });
+  } finally {
+    await peer.close();
+    await child.kill();
+  }
 });

@@ -19,6 +19,7 @@ use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc::stun::message::TransactionId;
 use rtc::turn::client::{Client, ClientConfig, Event};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::stream;
@@ -53,11 +54,15 @@ struct Wanted {
     url: Url,
     username: String,
     credential: String,
+    /// It has said something from one of our addresses; what, where it was no.
+    answered: bool,
+    error: Option<String>,
 }
 
 /// A server that is asked from one of our addresses.
 struct Asked {
     client: Client,
+    server: usize,
     url: String,
     local: SocketAddr,
     remote: SocketAddr,
@@ -113,7 +118,7 @@ fn usable(servers: &[IceServer]) -> Vec<Wanted> {
                     Some(problem) => problem.to_owned(),
                     None => {
                         let (username, credential) = (server.username.clone(), server.credential.clone());
-                        usable.push(Wanted { url, username, credential });
+                        usable.push(Wanted { url, username, credential, answered: false, error: None });
                         continue;
                     }
                 },
@@ -184,6 +189,14 @@ impl Gatherer {
 
     pub(super) fn has_servers(&self) -> bool {
         !self.wanted.is_empty()
+    }
+
+    /// What the servers have said so far: `[{url, answered, error}]`.
+    pub(super) fn servers(&self) -> Vec<Value> {
+        let servers = self.wanted.iter();
+        servers
+            .map(|server| json!({"url": server.url.to_string(), "answered": server.answered, "error": server.error}))
+            .collect()
     }
 
     /// Begins. `locals`: the addresses of our sockets.
@@ -293,6 +306,7 @@ impl Gatherer {
         match begun {
             Ok((client, request)) => self.asked.push(Asked {
                 client,
+                server,
                 url: wanted.url.to_string(),
                 local,
                 remote,
@@ -367,21 +381,23 @@ impl Gatherer {
 
     fn pump(&mut self, index: usize) {
         let asked = &mut self.asked[index];
+        let server = &mut self.wanted[asked.server];
         let mut found = None;
         while let Some(event) = asked.client.poll_event() {
             match event {
                 Event::BindingResponse(_, address) if asked.allocate.is_none() => {
                     found = Some(reflexive(address, asked.local));
-                    asked.answered = true;
+                    (server.answered, asked.answered) = (true, true);
                 }
                 Event::AllocateResponse(id, address) if asked.allocate == Some(id) => {
                     found = Some(relayed(address, asked.local, &asked.url));
                     asked.relayed = Some(address);
-                    asked.answered = true;
+                    (server.answered, asked.answered) = (true, true);
                 }
                 Event::BindingError(_, error) | Event::AllocateError(_, error) => {
                     tracing::warn!(%error, url = asked.url, "the ICE server refuses");
-                    asked.answered = true;
+                    (server.answered, asked.answered) = (true, true);
+                    server.error = Some(error.to_string());
                 }
                 Event::CreatePermissionResponse(id, _) => asked.permitted(&id, true),
                 Event::CreatePermissionError(id, error) => {

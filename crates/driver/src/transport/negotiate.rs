@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use linkup_core::TransportInput;
 use linkup_proto::frame::{MAX_HEADER, MAX_PAYLOAD};
-use linkup_proto::limits::MAX_FRAME_BYTES;
+use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::shared::error::Result as RtcResult;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -55,8 +56,9 @@ struct Negotiation<'a> {
     gathered: bool,
     mid: Option<String>,
     ice_connected: bool,
-    local_count: usize,
-    remote_count: usize,
+    /// All addresses of both sides, in words.
+    ours: Vec<Value>,
+    theirs: Vec<Value>,
 }
 
 /// Brings the channel up and waits for leave to use it.
@@ -83,8 +85,8 @@ pub(super) async fn negotiate(
         gathered: false,
         mid: None,
         ice_connected: false,
-        local_count: 0,
-        remote_count: 0,
+        ours: Vec::new(),
+        theirs: Vec::new(),
     };
     negotiation.describe(role).await?;
     negotiation.open().await
@@ -162,7 +164,7 @@ impl Negotiation<'_> {
             mline_index: Some(0),
         }));
         let description = kind(sdp).map_err(|error| broken("description", error))?;
-        self.remote_count += sdp::candidates(&description.sdp);
+        self.theirs.extend(sdp::candidates(&description.sdp).map(sdp::candidate));
         self.pc.set_remote(description).map_err(|error| broken("description", error))?;
         self.knows_remote = true;
         for candidate in std::mem::take(&mut self.remote) {
@@ -175,7 +177,9 @@ impl Negotiation<'_> {
         if !self.knows_remote {
             return self.remote.push(candidate);
         }
-        self.remote_count += usize::from(!candidate.candidate.is_empty());
+        if !candidate.candidate.is_empty() && self.theirs.len() < MAX_REMOTE_CANDIDATES {
+            self.theirs.push(sdp::candidate(&candidate.candidate));
+        }
         self.pc.add_candidate(candidate);
     }
 
@@ -192,7 +196,7 @@ impl Negotiation<'_> {
                 order = self.orders.recv() => self.handle_order(order)?,
                 signal = self.pc.next() => match signal {
                     Signal::Candidate(candidate) => {
-                        self.local_count += 1;
+                        self.ours.push(sdp::candidate(&candidate.candidate));
                         self.local.push(candidate);
                     }
                     signal => self.handle_signal(signal)?,
@@ -256,13 +260,13 @@ impl Negotiation<'_> {
     fn handle_signal(&mut self, signal: Signal) -> Step<()> {
         match signal {
             Signal::Candidate(candidate) => {
-                self.local_count += 1;
+                self.ours.push(sdp::candidate(&candidate.candidate));
                 self.report_candidate(candidate);
             }
             Signal::GatheringComplete => {
                 self.gathered = true;
                 // Nothing will change that.
-                if self.local_count == 0 {
+                if self.ours.is_empty() {
                     return Err(End::Failed(self.explain()));
                 }
             }
@@ -301,18 +305,29 @@ impl Negotiation<'_> {
                            the remote's fingerprint is not the one in its description, or it speaks another version";
             return Error::new(ErrorCode::Protocol, message);
         }
-        let (ours, theirs) = (self.local_count, self.remote_count);
-        let advice = if theirs == 0 {
-            "Not one address of the remote arrived: look at its network and at its iceServers."
+        let servers = self.pc.servers();
+        let silent = servers.iter().find(|server| server["answered"] == false);
+        let refusing = servers.iter().find(|server| !server["error"].is_null());
+        let (ours, theirs) = (self.ours.len(), self.theirs.len());
+        // Where we have none of our own, it is over before the remote could have said anything.
+        let advice = if theirs == 0 && ours > 0 {
+            "Not one address of the remote arrived: look at its network and at its iceServers.".to_owned()
+        } else if let Some(server) = refusing {
+            format!("Look at the credentials for {}: it refuses.", server["url"])
+        } else if let Some(server) = silent {
+            format!("Look at {}, and whether this network lets you reach it: it did not answer.", server["url"])
         } else if ours == 0 {
             "This machine found no address of its own: look at its network, and at iceServers where only relays may be used."
+                .to_owned()
         } else if self.pc.has_servers() {
             "Add a TURN server that both sides reach to iceServers: at least one network lets nothing else through."
+                .to_owned()
         } else {
-            "Where the two are not in one network they need a STUN and a TURN server in iceServers."
+            "Where the two are not in one network they need a STUN and a TURN server in iceServers.".to_owned()
         };
         let message = format!("no path between {ours} addresses here and {theirs} of the remote works. {advice}");
-        Error::new(ErrorCode::IceFailed, message).with_details(serde_json::json!({"local": ours, "remote": theirs}))
+        let details = json!({"local": self.ours, "remote": self.theirs, "servers": servers, "advice": advice});
+        Error::new(ErrorCode::IceFailed, message).with_details(details)
     }
 }
 

@@ -161,6 +161,11 @@ impl Pc {
         self.gatherer.has_servers()
     }
 
+    /// The STUN and TURN servers, and whether they answered: `[{url, answered, error}]`.
+    pub(super) fn servers(&self) -> Vec<Value> {
+        self.gatherer.servers()
+    }
+
     pub(super) fn create_channel(&mut self, name: &str, init: RTCDataChannelInit) -> Result<RTCDataChannelId> {
         let keeps_order = init.ordered && init.max_retransmits.is_none() && init.max_packet_life_time.is_none();
         let channel = self.core.create_data_channel(name, Some(init)).map(|channel| channel.id())?;

@@ -1,6 +1,7 @@
 //! The three things that linkup itself reads in or changes of a session description.
 
 use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
+use serde_json::{Value, json};
 
 /// Says in an offer that messages may be lost or overtake each other. A browser sees that in the channel;
 /// webrtc-rs tells the called side nothing of it.
@@ -48,14 +49,29 @@ pub(super) fn mid(sdp: &str) -> Option<&str> {
     attribute(sdp, "mid")
 }
 
-/// How many candidates are in the description.
-pub(super) fn candidates(sdp: &str) -> usize {
-    sdp.lines().filter(|line| line.starts_with("a=candidate:")).count()
+/// The candidates in the description.
+pub(super) fn candidates(sdp: &str) -> impl Iterator<Item = &str> {
+    sdp.lines().filter(|line| line.starts_with("a=candidate:"))
+}
+
+/// A candidate's line in words, as `stats()` has them. `null` where it is none.
+pub(super) fn candidate(line: &str) -> Value {
+    let value = line.strip_prefix("a=").unwrap_or(line);
+    let fields: Vec<&str> = value.split_ascii_whitespace().collect();
+    match fields[..] {
+        [_, _, protocol, _, address, port, "typ", kind, ..] => json!({
+            "type": kind,
+            "address": address,
+            "port": port.parse::<u16>().ok(),
+            "protocol": protocol.to_ascii_lowercase(),
+        }),
+        _ => Value::Null,
+    }
 }
 
 /// The description without the candidates that are too many: each makes us send packets where it says.
 pub(super) fn limit_candidates(sdp: String) -> String {
-    if candidates(&sdp) <= MAX_REMOTE_CANDIDATES {
+    if candidates(&sdp).count() <= MAX_REMOTE_CANDIDATES {
         return sdp;
     }
     let mut seen = 0;
@@ -68,6 +84,7 @@ pub(super) fn limit_candidates(sdp: String) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -96,10 +113,19 @@ mod tests {
     }
 
     #[test]
+    fn says_what_a_candidate_is() {
+        let line = "a=candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ srflx raddr 0.0.0.0 rport 0";
+        let words = json!({"type": "srflx", "address": "192.0.2.1", "port": 5000, "protocol": "udp"});
+        assert_eq!(candidate(line), words);
+        assert_eq!(candidate(line.strip_prefix("a=").unwrap()), words);
+        assert_eq!(candidate("a=candidate:1 1 udp"), Value::Null);
+    }
+
+    #[test]
     fn cuts_a_crowd_of_candidates() {
         let sdp: String = (0..1000).map(|n| format!("a=candidate:{n} 1 udp 1 10.0.0.1 {n} typ host\r\n")).collect();
         let cut = limit_candidates(format!("v=0\r\n{sdp}a=mid:0\r\n"));
-        assert_eq!(candidates(&cut), MAX_REMOTE_CANDIDATES);
+        assert_eq!(candidates(&cut).count(), MAX_REMOTE_CANDIDATES);
         assert!(cut.starts_with("v=0\r\n") && cut.ends_with("a=mid:0\r\n"));
         assert_eq!(mid(&cut), Some("0"));
     }
