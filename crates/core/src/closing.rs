@@ -127,7 +127,12 @@ impl Peer {
             }
             _ if link.wanted => {
                 let within = self.config.timeouts.connect;
-                let message = format!("no connection to {:?} within {within:?}", link.remote);
+                let so_far = match link.state {
+                    State::Waiting => "the call did not begin",
+                    State::Calling => "it did not answer",
+                    _ => "it answered, and no channel has opened",
+                };
+                let message = format!("no connection to {:?} within {within:?}: {so_far}", link.remote);
                 let late = || Error::new(ErrorCode::ConnectTimeout, message);
                 let error = link.pathless.take().unwrap_or_else(late);
                 self.give_up(now, key, error);

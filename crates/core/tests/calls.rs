@@ -229,6 +229,21 @@ fn an_attempts_time_counts_from_the_registration() {
 }
 
 #[test]
+fn a_call_that_takes_too_long_says_how_far_it_got() {
+    for (answers, said) in [(false, "it did not answer"), (true, "it answered, and no channel has opened")] {
+        let mut solo = solo(|_| {});
+        let (_, session) = call(&mut solo, 1, "bob");
+        if answers {
+            solo.signal(&id("bob"), &answer(&session));
+        }
+        solo.run(ms(15_000));
+        let error = closed(&solo, ConnectionId(1)).flatten().expect("an error");
+        assert_eq!(error.code, ErrorCode::ConnectTimeout);
+        assert!(error.message.ends_with(said), "{}", error.message);
+    }
+}
+
+#[test]
 fn a_transport_that_fails_ends_the_attempt_and_both_sides_hear_why() {
     let mut solo = solo(|_| {});
     let (transport, session) = call(&mut solo, 1, "bob");
