@@ -9,6 +9,8 @@
 // 443. Public addresses are those for documentation (RFC 5737, RFC 3849): TURN servers refuse private ones.
 
 const { spawn, spawnSync } = require('node:child_process');
+const { createHmac } = require('node:crypto');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -33,6 +35,16 @@ const SIDES = {
 
 /** Where peerB is when it is behind natA. */
 const SECOND_LAN = '10.3.0';
+
+/** The ways to a TURN server. */
+const TURN_URLS = [
+  `turn:${BROKER}:3478?transport=udp`,
+  `turn:${BROKER}:3478?transport=tcp`,
+  `turns:${TURN}:443?transport=tcp`,
+];
+
+/** What the credentials of both TURN servers are made with. */
+const SECRET = 'north';
 
 const OUT = 'FORWARD -i lan+ -o wan';
 const MASQUERADE = 'POSTROUTING -o wan -j MASQUERADE';
@@ -65,11 +77,14 @@ const KINDS = {
   v6only: () => ({ filter: [], nat: [] }),
 };
 
-/** Why there can be no laboratory here, or false. In CI that is a failure. */
-function obstacle() {
+const TOOLS = ['ip', 'iptables', 'iptables-restore', 'ip6tables-restore', 'openssl'];
+
+/** Why there can be no laboratory here, or false. In CI that is a failure, but on other systems. */
+function obstacle({ delay = false } = {}) {
   if (process.platform !== 'linux') return 'the NAT laboratory needs Linux';
   let why = process.getuid() !== 0 && 'the NAT laboratory needs root';
-  for (const tool of ['ip', 'iptables-restore', 'ip6tables-restore', 'openssl']) {
+  if (delay && !fs.existsSync('/dev/net/tun')) why ||= 'a network with delay needs /dev/net/tun';
+  for (const tool of [...TOOLS, ...(delay ? ['cc'] : [])]) {
     if (spawnSync('which', [tool]).status !== 0) why ||= `the NAT laboratory needs the command ${tool}`;
   }
   if (why && process.env.CI) throw new Error(why);
@@ -77,12 +92,13 @@ function obstacle() {
   return why;
 }
 
-const open = new Set();
-process.on('exit', () => {
-  for (const lab of open) lab.close();
-});
-// The test runner ends a file that takes too long by a signal.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+/** Takes a laboratory down when its standard input ends: whatever happens to us, also SIGKILL, it ends then. */
+const GUARD = `
+  read nothing
+  for namespace in $NAMESPACES; do kill -9 $(ip netns pids $namespace); done
+  for namespace in $NAMESPACES; do ip netns delete $namespace; done
+  rm -rf $FOLDER
+`;
 
 /** Runs a command, with `input` as its standard input; throws with what it printed. */
 function must(input, command, ...args) {
@@ -96,6 +112,12 @@ function rules({ filter, nat = [] }) {
   const answers = 'FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT';
   const chains = ':INPUT DROP\n:FORWARD DROP\n';
   return `*nat\n${lines(nat)}COMMIT\n*filter\n${chains}${lines([answers, ...filter])}COMMIT\n`;
+}
+
+/** Of both TURN servers, good for a minute. */
+function credentials() {
+  const username = `${Math.floor(Date.now() / 1000) + 60}:anyone`;
+  return { username, credential: createHmac('sha1', SECRET).update(username).digest('base64') };
 }
 
 /** A running peer.js. */
@@ -131,26 +153,40 @@ class Peer {
 
 let count = 0;
 
-/** A laboratory. Takes itself down with the process, also when it could not be set up. */
+/** A laboratory. It ends with this process at the latest. */
 class Lab {
-  /** `delay`: ms each way between a router and the internet, by side; takes a C compiler. */
-  constructor({ delay } = {}) {
-    this.delay = delay;
-    this.wires = [];
-    this.prefix = `linkup-nat-${process.pid}-${++count}`;
-    open.add(this);
-    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-nat-'));
+  #prefix = `linkup-nat-${process.pid}-${++count}`;
+  #folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-nat-'));
+  #guard;
+  #certificate;
+  /** Where the peer of a side reaches the broker. */
+  #urls = {};
+
+  constructor() {
+    const NAMESPACES = NODES.map((node) => this.namespace(node)).join(' ');
+    const env = { ...process.env, NAMESPACES, FOLDER: this.#folder };
+    // A process group of its own: Ctrl+C does not reach it.
+    this.#guard = spawn('sh', ['-c', GUARD], { env, detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+    this.#guard.unref();
+    this.#guard.stdin.unref();
+  }
+
+  /** Makes one, with the broker. `delay`: ms each way between the internet and a router, by side; needs a C compiler. */
+  static async open({ delay } = {}) {
+    const lab = new Lab();
     try {
-      this.#build();
+      await lab.#build(delay);
+      await lab.#serve();
     } catch (error) {
-      this.close();
+      await lab.close();
       throw error;
     }
+    return lab;
   }
 
   /** The namespace of a node. */
   namespace(node) {
-    return `${this.prefix}-${node}`;
+    return `${this.#prefix}-${node}`;
   }
 
   /** Commands of iproute2 in a node. */
@@ -162,7 +198,7 @@ class Lab {
     must(input, 'ip', 'netns', 'exec', this.namespace(node), ...command);
   }
 
-  #build() {
+  async #build(delay) {
     for (const node of NODES) {
       must('', 'ip', 'netns', 'add', this.namespace(node));
       this.#ip(node, 'link set lo up');
@@ -181,19 +217,19 @@ class Lab {
     // `turn` asks for every address on its cable, `pub` answers for all that it has a route to.
     this.#in('pub', '', 'sysctl', '-qw', 'net.ipv4.conf.turn.proxy_arp=1');
     // Private addresses lead nowhere on the internet, and nobody says so.
-    const nowhere = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(
+    const drop = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(
       (block) => `-A PREROUTING -d ${block} -j DROP\n`,
     );
-    this.#in('pub', `*raw\n${nowhere.join('')}COMMIT\n`, 'iptables-restore');
-    for (const side of ['A', 'B']) this.#buildSide(side);
+    this.#in('pub', `*raw\n${drop.join('')}COMMIT\n`, 'iptables-restore');
+    for (const side of ['A', 'B']) await this.#buildSide(side, delay?.[side]);
     this.#cable('natA', 'lan2', 'peerB', 'lan2');
     this.#ip('natA', `addr add ${SECOND_LAN}.1/24 dev lan2`);
   }
 
-  #buildSide(side) {
+  async #buildSide(side, delay) {
     const { wan, lan, open, wan6, lan6 } = SIDES[side];
     const [router, peer, out] = [`nat${side}`, `peer${side}`, `wan${side}`];
-    if (this.delay) this.#wire('pub', out, router, 'wan', this.delay[side]);
+    if (delay) await this.#wire('pub', out, router, 'wan', delay);
     else this.#cable('pub', out, router, 'wan');
     this.#cable(router, 'lan', peer, 'lan');
     this.#ip(
@@ -226,25 +262,16 @@ class Lab {
     this.#ip(two, `link set ${twoEnd} up`);
   }
 
-  /** A cable with a delay. */
-  #wire(one, oneEnd, two, twoEnd, delay) {
-    const program = path.join(this.folder, 'wire');
+  /** A cable that takes its time, in ms each way. */
+  async #wire(one, oneEnd, two, twoEnd, delay) {
+    const program = path.join(this.#folder, 'wire');
     if (!fs.existsSync(program)) must('', 'cc', '-O2', '-w', '-o', program, path.join(root, 'bench/lib/wire.c'), '-lm');
-    const config = path.join(this.folder, `${oneEnd}.conf`);
+    const config = `${program}-${oneEnd}.conf`;
     fs.writeFileSync(config, `both delay=${delay}\n`);
-    const wire = spawn(program, [`${this.namespace(one)}:${oneEnd}`, `${this.namespace(two)}:${twoEnd}`, config], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    this.wires.push(wire);
-    for (let n = 0; n < 100; n++) {
-      try {
-        this.#ip(one, `link set ${oneEnd} txqueuelen 1000 up`);
-        this.#ip(two, `link set ${twoEnd} txqueuelen 1000 up`);
-        break;
-      } catch {
-        spawnSync('sleep', ['0.02']);
-      }
-    }
+    const ends = [`${this.namespace(one)}:${oneEnd}`, `${this.namespace(two)}:${twoEnd}`];
+    await new Child(program, [...ends, config]).line('ready');
+    this.#ip(one, `link set ${oneEnd} up`);
+    this.#ip(two, `link set ${twoEnd} up`);
   }
 
   /** Makes the router of a side one of KINDS, and gives the peer behind it its address. */
@@ -273,8 +300,7 @@ class Lab {
       `addr add ${address} dev ${device}${v6 ? ' nodad' : ''}`,
       `route replace default via ${router}`,
     );
-    this.peers ??= {};
-    this.peers[side] = { broker: v6 ? `ws://[${BROKER6}]:443` : `ws://${BROKER}:443` };
+    this.#urls[side] = v6 ? `ws://[${BROKER6}]:443` : `ws://${BROKER}:443`;
   }
 
   /** From now on nothing passes the router of a side, or everything that it lets through again. */
@@ -291,59 +317,39 @@ class Lab {
    * Starts the broker in `pub`, on port 443 of all addresses, with STUN and TURN over UDP and TCP on port 3478, and the
    * TURN server in `turn`, over TLS on port 443. Peers are told of both.
    */
-  async serve(secret = 'north') {
-    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(this.folder, name));
-    const subject = [
-      '-subj',
-      '/CN=linkup',
-      '-addext',
-      `subjectAltName=IP:${TURN}`,
-      '-addext',
-      'basicConstraints=CA:FALSE',
-    ];
+  async #serve() {
+    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(this.#folder, name));
+    const names = ['-subj', '/CN=linkup', '-addext', `subjectAltName=IP:${TURN}`];
+    const subject = [...names, '-addext', 'basicConstraints=CA:FALSE'];
     const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
     must('', 'openssl', 'req', '-x509', '-nodes', '-days', '2', ...made, ...subject);
-    this.certificate = certificate;
+    this.#certificate = certificate;
     const broker = (node, ...flags) => {
-      const args = [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', secret];
+      const args = [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', SECRET];
       return this.run(node, args).line('listening on');
     };
     await Promise.all([
-      broker('pub', '--port', '443', '--turn-port', '3478', '--ice-url', `turns:${TURN}:443?transport=tcp`),
+      broker('pub', '--port', '443', '--turn-port', '3478', '--ice-url', TURN_URLS[2]),
       broker('turn', '--host', TURN, '--turn-port', '443', '--tls-cert', certificate, '--tls-key', key),
     ]);
   }
 
   /** Starts a peer (peer.js) behind the router of a side. */
   async peer(side, id, options = {}) {
-    const args = [
-      path.join(__dirname, 'peer.js'),
-      id,
-      JSON.stringify({ brokerUrl: this.peers[side].broker, ...options }),
-    ];
-    const peer = new Peer(this.run(`peer${side}`, args, { SSL_CERT_FILE: this.certificate }));
+    const all = JSON.stringify({ brokerUrl: this.#urls[side], ...options });
+    const args = [path.join(__dirname, 'peer.js'), id, all];
+    const peer = new Peer(this.run(`peer${side}`, args, { SSL_CERT_FILE: this.#certificate }));
     await peer.said('registered');
     return peer;
   }
 
   /** Ends what runs in the laboratory, and takes it down. */
-  close() {
-    open.delete(this);
-    for (const node of NODES) {
-      const { stdout } = spawnSync('ip', ['netns', 'pids', this.namespace(node)], { encoding: 'utf8' });
-      for (const pid of stdout.split('\n').filter(Boolean)) {
-        try {
-          process.kill(Number(pid), 'SIGKILL');
-        } catch {
-          // It has ended meanwhile.
-        }
-      }
-    }
-    for (const wire of this.wires) wire.kill();
-    // The cables go with their ends.
-    for (const node of NODES) spawnSync('ip', ['netns', 'delete', this.namespace(node)]);
-    fs.rmSync(this.folder, { recursive: true, force: true });
+  async close() {
+    const gone = once(this.#guard, 'exit');
+    this.#guard.ref();
+    this.#guard.stdin.end();
+    await gone;
   }
 }
 
-module.exports = { Lab, obstacle, KINDS, BROKER, BROKER6, OTHER };
+module.exports = { Lab, obstacle, credentials, KINDS, TURN_URLS, BROKER, BROKER6, OTHER };

@@ -26,8 +26,7 @@ const expected = {
 let lab;
 before(async () => {
   if (skip) return;
-  lab = new Lab();
-  await lab.serve();
+  lab = await Lab.open();
   await lab.run('pub', [probe, 'serve', BROKER, OTHER]).line('serving');
 });
 after(() => lab?.close());

@@ -20,8 +20,7 @@ const NETWORKS = [
 let lab;
 before(async () => {
   if (skip) return;
-  lab = new Lab();
-  await lab.serve();
+  lab = await Lab.open();
 });
 after(() => lab?.close());
 

@@ -4,23 +4,24 @@
 
 const assert = require('node:assert/strict');
 const { after, before, test } = require('node:test');
-const { KINDS, Lab, obstacle } = require('./lab');
+const { BROKER, KINDS, Lab, TURN_URLS, credentials, obstacle } = require('./lab');
 
 const skip = obstacle();
 
 let lab;
 before(async () => {
   if (skip) return;
-  lab = new Lab();
-  await lab.serve();
+  lab = await Lab.open();
 });
 
 const table = [];
-after(() => {
-  lab?.close();
+after(async () => {
+  await lab?.close();
   if (skip) return;
-  console.log(['networks', 'path', 'ms', 'and back', 'ms', 'pair of candidates'].join('\t'));
-  for (const row of table) console.log(row.join('\t'));
+  const widths = [31, 7, 5, 7, 5, 0];
+  for (const row of [['networks', 'path', 'ms', 'back', 'ms', 'candidates'], ...table]) {
+    console.log(row.map((cell, column) => String(cell).padEnd(widths[column])).join(' '));
+  }
 });
 
 /** Which way there is from one kind of router to another. */
@@ -37,10 +38,9 @@ function path(one, other) {
 let count = 0;
 
 /** Two peers connect, say something to each other and close; then the other way round. */
-async function connects(name, expected) {
-  const start = performance.now();
+async function connects(name, expected, options) {
   const [a, b] = [`a${++count}`, `b${count}`];
-  const peers = { a: await lab.peer('A', a), b: await lab.peer('B', b) };
+  const peers = { a: await lab.peer('A', a, options), b: await lab.peer('B', b, options) };
   const row = [name];
   table.push(row);
   const pairs = [];
@@ -56,7 +56,7 @@ async function connects(name, expected) {
     await caller.ask(`close ${id}`, 'closed');
     await called.said('ended');
   }
-  row.push(pairs.join(', '), Math.round(performance.now() - start));
+  row.push(pairs.join(', '));
   await Promise.all([peers.a.kill(), peers.b.kill()]);
 }
 
@@ -75,4 +75,22 @@ for (const [index, one] of kinds.entries()) {
 test('both behind one symmetric router', { skip, timeout: 40_000 }, async () => {
   lab.routeBoth('symmetric');
   await connects('symmetric, both', 'direct');
+});
+
+for (const [index, url] of TURN_URLS.entries()) {
+  test(`${url} is a way by itself`, { skip, timeout: 40_000 }, async () => {
+    for (const side of ['A', 'B']) lab.route(side, 'symmetric');
+    const iceServers = [{ urls: url, ...credentials() }];
+    await connects(['TURN, UDP', 'TURN, TCP', 'TURN, TLS'][index], 'turn', { iceServers, iceTransportPolicy: 'relay' });
+  });
+}
+
+test('without TURN there is no path where none is expected', { skip, timeout: 40_000 }, async () => {
+  lab.route('A', 'portrestricted');
+  lab.route('B', 'symmetric');
+  const options = { iceServers: [{ urls: `stun:${BROKER}:3478` }] };
+  const caller = await lab.peer('A', 'alone-a', options);
+  const called = await lab.peer('B', 'alone-b', options);
+  await assert.rejects(caller.ask('connect alone-b', 'answered'), /ERR_ICE_FAILED/);
+  await Promise.all([caller.kill(), called.kill()]);
 });
