@@ -29,7 +29,7 @@ const MESSAGE_COST: usize = 64;
 const STREAMS_HIGH: usize = 256 * 1024;
 const STREAMS_LOW: usize = 64 * 1024;
 
-/// Bytes of the largest message that [`Link::send_here`] sends by itself. Encrypting more takes longer than waking a thread.
+/// Bytes that [`Link::send_here`] sends by itself, with those under way. Encrypting more takes longer than waking a thread.
 const SEND_HERE: usize = 16 * 1024;
 
 /// What a transport knows about its connection, for whoever holds a [`Link`].
@@ -168,7 +168,7 @@ impl Link {
         self.send_from(message, token, false)
     }
 
-    /// The same, and a small message goes to the network before this returns, where nothing else is under way: quicker for
+    /// The same, and a small message goes to the network before this returns, where little else is under way: quicker for
     /// an answer, but it is the caller's time.
     ///
     /// # Errors
@@ -203,7 +203,8 @@ impl Link {
         let queued = self.queued.fetch_add(length, Ordering::SeqCst) + length;
         let wake = std::mem::take(&mut queue.wants_message);
         drop(queue);
-        let runs = here && before == 0 && unacknowledged == 0 && length <= SEND_HERE && self.run_here();
+        let quiet = before == 0 && unacknowledged + length <= SEND_HERE;
+        let runs = here && quiet && self.run_here();
         if wake && !runs {
             self.waker.wake();
         }

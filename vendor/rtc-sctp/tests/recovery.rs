@@ -504,3 +504,36 @@ fn a_reader_that_wakes_up_is_heard_at_once() {
         "{took:?}"
     );
 }
+
+#[test]
+fn an_acknowledgement_goes_with_the_answer() {
+    const ROUNDS: usize = 50;
+    let mut world = World::new([LAN, LAN], 1);
+    // What was said to come up is acknowledged.
+    world.run(Duration::from_secs(1), |_| false);
+    let before = world.packets;
+    for round in 1..=ROUNDS {
+        for end in [0, 1] {
+            world.write(end, 100);
+            world
+                .run(Duration::from_millis(100), |world| {
+                    world.received(1 - end) == round * 100
+                })
+                .expect("it arrives");
+        }
+    }
+    assert_eq!(world.packets - before, 2 * ROUNDS as u64);
+    // Nothing is open but the last one.
+    world.run(Duration::from_secs(1), |_| false);
+    for end in [0, 1] {
+        assert_eq!(
+            world
+                .association(end)
+                .stream(0)
+                .unwrap()
+                .buffered_amount()
+                .unwrap(),
+            0
+        );
+    }
+}

@@ -2387,7 +2387,8 @@ impl Association {
             self.timers
                 .start_if_idle(Timer::T3RTX, now, self.rto_mgr.get_rto());
 
-            self.bundle_data_chunks_into_packets(chunks, &mut raw_packets);
+            let sack = self.sack_beside(&chunks[0]);
+            self.bundle_chunks_into_packets(sack, chunks, &mut raw_packets);
         }
 
         if !sis_to_reset.is_empty() || self.will_retransmit_reconfig {
@@ -3098,6 +3099,30 @@ impl Association {
         chunks: Vec<ChunkPayloadData>,
         raw_packets: &mut Vec<Bytes>,
     ) {
+        self.bundle_chunks_into_packets(None, chunks, raw_packets);
+    }
+
+    /// A delayed SACK that has room in front of the first chunk to be sent: RFC 9260 §6.2 wants it bundled with what
+    /// goes that way anyway.
+    fn sack_beside(&mut self, first: &ChunkPayloadData) -> Option<ChunkSelectiveAck> {
+        let data = (DATA_CHUNK_HEADER_SIZE + first.user_data.len() as u32).next_multiple_of(4);
+        let room = COMMON_HEADER_SIZE + SACK_HEADER_SIZE + data <= self.mtu;
+        // With gaps in it, it would be due at once, and may be longer.
+        if self.ack_state != AckState::Delay || !room {
+            return None;
+        }
+        self.ack_state = AckState::Idle;
+        self.timers.stop(Timer::Ack);
+        Some(self.create_selective_ack_chunk())
+    }
+
+    /// The same, and the SACK in the first packet.
+    fn bundle_chunks_into_packets(
+        &self,
+        sack: Option<ChunkSelectiveAck>,
+        chunks: Vec<ChunkPayloadData>,
+        raw_packets: &mut Vec<Bytes>,
+    ) {
         // RFC 4960 sec 6.1.  Transmission of DATA Chunks
         //   Multiple DATA chunks committed for transmission MAY be bundled in a
         //   single packet.  Furthermore, DATA chunks being retransmitted MAY be
@@ -3128,7 +3153,10 @@ impl Association {
         let mut bundles: Vec<(usize, usize)> = Vec::new();
         let mut total_len = 0usize;
         let mut bundle_start = 0;
-        let mut bundle_len = hdr;
+        let control = sack.as_ref().map_or(0, |sack| {
+            (CHUNK_HEADER_SIZE + sack.value_length()).next_multiple_of(4)
+        });
+        let mut bundle_len = hdr + control;
         for (i, chunk) in chunks.iter().enumerate() {
             // Marshalled chunk size: header + payload, padded up to the SCTP
             // 4-byte boundary. Bundle decisions must use this wire size —
@@ -3155,7 +3183,10 @@ impl Association {
         for (start, end) in bundles {
             match Packet::write_framed(
                 &common_header,
-                chunks[start..end].iter().map(|c| c as &dyn Chunk),
+                sack.iter()
+                    .filter(|_| start == 0)
+                    .map(|c| c as &dyn Chunk)
+                    .chain(chunks[start..end].iter().map(|c| c as &dyn Chunk)),
                 &mut buf,
             ) {
                 Ok(_) => {
