@@ -30,7 +30,7 @@ export type ErrorCode =
   | 'ERR_CONNECT_TIMEOUT'
   /**
    * No pair of addresses of the two sides works, or `iceServers` failed. `details` in Node.js: `{local, remote}`, the
-   * addresses of both sides as `stats()` has them, `{servers: {url, answered, error}[]}` and `{advice}`, a sentence.
+   * addresses of both sides as `stats()` has them, `{servers}`, what each STUN and TURN server said, and `{advice}`, a sentence.
    */
   | 'ERR_ICE_FAILED'
   /** The remote vanished, or the network between. Messages that were under way may be lost. */
