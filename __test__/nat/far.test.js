@@ -3,8 +3,9 @@
 // that there is a direct path. It has to be taken all the same.
 
 const assert = require('node:assert/strict');
+const path = require('node:path');
 const { after, before, test } = require('node:test');
-const { Lab, obstacle } = require('./lab');
+const { BROKER, Lab, obstacle } = require('./lab');
 
 const skip = obstacle({ delay: true });
 
@@ -19,7 +20,7 @@ after(() => lab?.close());
 
 let count = 0;
 
-for (const [one, other, path] of [
+for (const [one, other, expected] of [
   ['none', 'symmetric', 'direct'],
   ['portrestricted', 'portrestricted', 'direct'],
   ['fullcone', 'symmetric', 'direct'],
@@ -31,12 +32,28 @@ for (const [one, other, path] of [
       lab.route('A', one);
       lab.route('B', other);
       const id = `called${++count}`;
-      const called = await lab.peer(to, id);
-      const caller = await lab.peer(from, `caller${count}`);
+      const [called, caller] = await Promise.all([lab.peer(to, id), lab.peer(from, `caller${count}`)]);
       const answer = await caller.ask(`connect ${id}`, 'answered');
       t.diagnostic(`${answer.path}, ${answer.ms} ms, ${answer.pair}`);
       await Promise.all([caller.kill(), called.kill()]);
-      assert.equal(answer.path, path);
+      assert.equal(answer.path, expected);
     });
   }
 }
+
+test('a path is called relayed also where the relay is faster than the broker', {
+  skip,
+  timeout: 40_000,
+}, async (t) => {
+  lab.route('A', 'none');
+  lab.route('B', 'noudp');
+  // So ICE hears from the relayed address before it is told of it (a peer-reflexive candidate, RFC 8445, 7.3.1.3).
+  await lab.run('pub', [path.join(__dirname, 'late.js'), `ws://${BROKER}:443`, '444', '1000']).line('listening');
+  const options = { brokerUrl: `ws://${BROKER}:444` };
+  const [called, caller] = await Promise.all([lab.peer('A', 'called', options), lab.peer('B', 'caller', options)]);
+  const answer = await caller.ask('connect called', 'answered');
+  const heard = await called.said('heard');
+  t.diagnostic(`${answer.ms} ms, ${answer.pair}`);
+  await Promise.all([caller.kill(), called.kill()]);
+  assert.deepEqual([answer.path, heard.path], ['turn', 'turn']);
+});

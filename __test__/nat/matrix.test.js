@@ -40,13 +40,13 @@ let count = 0;
 /** Two peers connect, say something to each other and close; then the other way round. */
 async function connects(name, expected, options) {
   const [a, b] = [`a${++count}`, `b${count}`];
-  const peers = { a: await lab.peer('A', a, options), b: await lab.peer('B', b, options) };
+  const [one, other] = await Promise.all([lab.peer('A', a, options), lab.peer('B', b, options)]);
   const row = [name];
   table.push(row);
   const pairs = [];
   for (const [caller, called, id] of [
-    [peers.a, peers.b, b],
-    [peers.b, peers.a, a],
+    [one, other, b],
+    [other, one, a],
   ]) {
     const { path, measured, ms, pair } = await caller.ask(`connect ${id}`, 'answered');
     const heard = await called.said('heard');
@@ -57,7 +57,7 @@ async function connects(name, expected, options) {
     await called.said('ended');
   }
   row.push(pairs.join(', '));
-  await Promise.all([peers.a.kill(), peers.b.kill()]);
+  await Promise.all([one.kill(), other.kill()]);
 }
 
 const kinds = Object.keys(KINDS);
@@ -85,12 +85,27 @@ for (const [index, url] of TURN_URLS.entries()) {
   });
 }
 
+test('where UDP passes, TURN over UDP is taken rather than TURN over TLS', { skip, timeout: 40_000 }, async () => {
+  for (const side of ['A', 'B']) lab.route(side, 'symmetric');
+  // By UDP there are relayed addresses of the one machine, by TLS of the other.
+  const options = { iceServers: [{ urls: [TURN_URLS[0], TURN_URLS[2]], ...credentials() }] };
+  const [one, other] = await Promise.all([lab.peer('A', 'one', options), lab.peer('B', 'other', options)]);
+  const pairs = [];
+  // It might be so by chance.
+  for (let round = 0; round < 10; round++) {
+    pairs.push((await one.ask('connect other', 'answered')).pair);
+    await one.ask('close other', 'closed');
+    await other.said('ended');
+  }
+  assert.deepEqual(new Set(pairs), new Set([`host 10.1.0.2 - relay ${BROKER}`]), pairs.join('\n'));
+  await Promise.all([one.kill(), other.kill()]);
+});
+
 test('without TURN there is no path where none is expected', { skip, timeout: 40_000 }, async () => {
   lab.route('A', 'portrestricted');
   lab.route('B', 'symmetric');
   const options = { iceServers: [{ urls: `stun:${BROKER}:3478` }] };
-  const caller = await lab.peer('A', 'alone-a', options);
-  const called = await lab.peer('B', 'alone-b', options);
+  const [caller, called] = await Promise.all([lab.peer('A', 'alone-a', options), lab.peer('B', 'alone-b', options)]);
   await assert.rejects(caller.ask('connect alone-b', 'answered'), /ERR_ICE_FAILED/);
   await Promise.all([caller.kill(), called.kill()]);
 });

@@ -3,8 +3,8 @@
 // `WHAT {JSON}` what happens; ends with its standard input.
 //
 //   connect ID    connects and asks for an answer: `answered {path, ms, …}`, or `failed {code}`
-//   flood ID      sends numbers, one after the other
-//   stop          the last number: `stopped {count}`
+//   flood ID      sends numbers, one after the other: `flooding {}`; the other side says `flooded {}` when they come
+//   stop ID       sends the last number: `stopped {count}`; the other side says `complete {count}`
 //   close ID      closes the connection: `closed {}`
 
 const readline = require('node:readline');

@@ -24,9 +24,16 @@ pub(crate) fn measure(pc: &mut RTCPeerConnection) -> Value {
         stats.insert("roundTripTime".into(), json!(pair.current_round_trip_time));
     }
     // The report's own candidates have other names than the pair says.
-    if let Some(pair) = pc.sctp().and_then(|sctp| sctp.transport().ice_transport().get_selected_candidate_pair()) {
-        let relayed = [pair.local(), pair.remote()].iter().any(|side| side.typ == RTCIceCandidateType::Relay);
-        stats.insert("path".into(), json!(if relayed { "turn" } else { "direct" }));
+    if let Some(sctp) = pc.sctp()
+        && let Some(pair) = sctp.transport().ice_transport().get_selected_candidate_pair()
+    {
+        // What ICE has heard before it was told of it stays peer-reflexive (RFC 8445, section 7.3.1.3).
+        let told = sctp.transport().ice_transport().get_remote_candidates();
+        let same =
+            |other: &RTCIceCandidate| (&other.address, other.port) == (&pair.remote().address, pair.remote().port);
+        let is_relay = |candidate: &RTCIceCandidate| candidate.typ == RTCIceCandidateType::Relay;
+        let relayed = is_relay(pair.local()) || told.iter().any(|other| same(other) && is_relay(other));
+        stats.insert("path".into(), json!(if relayed || is_relay(pair.remote()) { "turn" } else { "direct" }));
         stats.insert("localCandidate".into(), describe(pair.local()));
         stats.insert("remoteCandidate".into(), describe(pair.remote()));
     }

@@ -157,15 +157,27 @@ fn reflexive(address: SocketAddr, local: SocketAddr) -> Result<RTCIceCandidateIn
     written(&config.new_candidate_server_reflexive()?)
 }
 
-fn relayed(address: SocketAddr, local: SocketAddr, url: &str) -> Result<RTCIceCandidateInit, Error> {
+/// The local preference of a relayed address (RFC 8445, section 5.1.2.2): over UDP nothing holds up what is behind a lost
+/// packet, and TLS encrypts once more.
+fn preference(scheme: SchemeType, proto: ProtoType) -> u32 {
+    match (scheme, proto) {
+        (SchemeType::Turns, _) => 16_383,
+        (_, ProtoType::Tcp) => 32_767,
+        _ => 65_535,
+    }
+}
+
+fn relayed(address: SocketAddr, local: SocketAddr, url: &Url) -> Result<RTCIceCandidateInit, Error> {
+    let priority = (preference(url.scheme, url.proto) << 8) + 255;
+    let url = url.to_string();
     let config = CandidateRelayConfig {
-        base_config: base(address),
+        base_config: CandidateConfig { priority, ..base(address) },
         rel_addr: local.ip().to_string(),
         rel_port: local.port(),
-        url: Some(url.to_owned()),
+        url: Some(url.clone()),
     };
     let mut candidate = written(&config.new_candidate_relay()?)?;
-    candidate.url = Some(url.to_owned());
+    candidate.url = Some(url);
     Ok(candidate)
 }
 
@@ -390,7 +402,7 @@ impl Gatherer {
                     (server.answered, asked.answered) = (true, true);
                 }
                 Event::AllocateResponse(id, address) if asked.allocate == Some(id) => {
-                    found = Some(relayed(address, asked.local, &asked.url));
+                    found = Some(relayed(address, asked.local, &server.url));
                     asked.relayed = Some(address);
                     (server.answered, asked.answered) = (true, true);
                 }
@@ -519,8 +531,21 @@ impl Asked {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relay_is_better_over_udp_than_over_tcp_and_that_better_than_over_tls() {
+        let address = "192.0.2.1:5000".parse().unwrap();
+        let urls = ["turn:h", "turn:h?transport=tcp", "turns:h?transport=tcp"].map(|url| Url::parse_url(url).unwrap());
+        let priorities = urls.map(|url| {
+            let candidate = relayed(address, address, &url).unwrap().candidate;
+            candidate.split(' ').nth(3).unwrap().parse::<u32>().unwrap()
+        });
+        assert!(priorities.is_sorted_by(|a, b| a > b), "{priorities:?}");
+        assert!(priorities[0] < 1 << 24, "less than any other type");
+    }
 
     #[test]
     fn passes_over_what_cannot_be_asked() {
