@@ -45,6 +45,7 @@ const steps = {
   'js tests': () => node('js'),
   'api tests': () => node('contract'),
   'process tests': () => node('node', { alone: true }),
+  'nat tests': () => node('nat', { alone: true }),
   'interop tests': () => node('interop', { alone: true }),
   'page tests': () => node('page', { alone: true, minutes: 10 }),
 };

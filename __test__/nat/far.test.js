@@ -41,19 +41,14 @@ for (const [one, other, expected] of [
   }
 }
 
-test('a path is called relayed also where the relay is faster than the broker', {
-  skip,
-  timeout: 40_000,
-}, async (t) => {
+test('a relay that is heard before it is named is known as one', { skip, timeout: 40_000 }, async () => {
   lab.route('A', 'none');
   lab.route('B', 'noudp');
   // So ICE hears from the relayed address before it is told of it (a peer-reflexive candidate, RFC 8445, 7.3.1.3).
   await lab.run('pub', [path.join(__dirname, 'late.js'), `ws://${BROKER}:443`, '444', '1000']).line('listening');
   const options = { brokerUrl: `ws://${BROKER}:444` };
   const [called, caller] = await Promise.all([lab.peer('A', 'called', options), lab.peer('B', 'caller', options)]);
-  const answer = await caller.ask('connect called', 'answered');
-  const heard = await called.said('heard');
-  t.diagnostic(`${answer.ms} ms, ${answer.pair}`);
+  await caller.ask('connect called', 'answered');
+  await Promise.all([caller.ask('relayed called', 'relayed'), called.ask('relayed caller', 'relayed')]);
   await Promise.all([caller.kill(), called.kill()]);
-  assert.deepEqual([answer.path, heard.path], ['turn', 'turn']);
 });

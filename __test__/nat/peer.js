@@ -3,6 +3,7 @@
 // `WHAT {JSON}` what happens; ends with its standard input.
 //
 //   connect ID    connects and asks for an answer: `answered {path, ms, …}`, or `failed {code}`
+//   relayed ID    waits until the statistics say that a relay is between: `relayed {}`
 //   flood ID      sends numbers, one after the other: `flooding {}`; the other side says `flooded {}` when they come
 //   stop ID       sends the last number: `stopped {count}`; the other side says `complete {count}`
 //   close ID      closes the connection: `closed {}`
@@ -50,6 +51,11 @@ const commands = {
     const { path, localCandidate, remoteCandidate } = await connection.stats();
     const pair = [localCandidate, remoteCandidate].map(({ type, address }) => `${type} ${address}`).join(' - ');
     say('answered', { path: connection.path, ms, pair, measured: path });
+  },
+  async relayed(to) {
+    while ((await peer.connections.get(to).stats()).path !== 'turn')
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    say('relayed');
   },
   flood(to) {
     const connection = peer.connections.get(to);

@@ -53,6 +53,41 @@ async fn a_direct_path_is_taken_where_there_is_one() {
     assert_eq!((pair.a.link(pair.ab).path(), pair.b.link(pair.ba).path()), ("direct", "direct"));
 }
 
+/// UDP and TCP are asked for on each of the machine's addresses: what is not needed any more is somebody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relays_that_are_not_needed_are_given_back() {
+    let (broker, url) = relaying();
+    for relay_only in [false, true] {
+        let (mut a, mut b) = (options(&url, "a"), options(&url, "b"));
+        a.relay_only = relay_only;
+        b.relay_only = relay_only;
+        let before = broker.turn_stats().unwrap().allocated;
+        let pair = pair_of(a, b).await;
+        // Two a peer, while it was not known which path it would be.
+        until(|| broker.turn_stats().unwrap().allocated - before >= 4).await;
+        let most = if relay_only { 4 } else { 2 };
+        until(|| broker.turn_stats().unwrap().allocations <= most).await;
+        // Those that are left are good.
+        let (ab, ba) = (pair.a.link(pair.ab), pair.b.link(pair.ba));
+        ab.send(text("there")).unwrap();
+        ba.send(text("back")).unwrap();
+        pair.a.received(1).await;
+        pair.b.received(1).await;
+        pair.a.peer.close(pair.ab, None);
+        until(|| broker.turn_stats().unwrap().allocations == 0).await;
+    }
+}
+
+/// Waits for something that tells nobody.
+async fn until(done: impl Fn() -> bool) {
+    let soon = async {
+        while !done() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(common::LONG, soon).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_names_no_server_at_all_gets_none() {
     let (_broker, url) = relaying();

@@ -28,6 +28,11 @@ use crate::options::IceServer;
 /// A dead name server must not keep the application waiting for the other addresses.
 const RESOLVE: Duration = Duration::from_secs(5);
 
+/// How often a relayed address is refreshed at least. `rtc-turn` does not repeat a refresh that the server refuses because its
+/// nonce is too old (438), it takes the new nonce for the next one: that has to come before the address is given up, ten
+/// minutes after the last one that was taken (RFC 8656, section 3.2).
+const REFRESH: Duration = Duration::from_secs(120);
+
 /// Packets to one remote that wait for the TURN server's leave to send there; checks are repeated.
 const MAX_WAITING: usize = 32;
 
@@ -70,6 +75,8 @@ struct Asked {
     allocate: Option<TransactionId>,
     relayed: Option<SocketAddr>,
     answered: bool,
+    /// Its relayed address was given back, and is of no more use.
+    released: bool,
     /// Packets that wait for leave to send to their remote, and the requests for it.
     waiting: HashMap<SocketAddr, VecDeque<TaggedBytesMut>>,
     permissions: HashMap<TransactionId, SocketAddr>,
@@ -85,9 +92,13 @@ pub(super) struct Gatherer {
     pending: usize,
     started: bool,
     complete: bool,
+    /// No more addresses are wanted.
+    settled: bool,
     locals: Vec<SocketAddr>,
     found: VecDeque<Found>,
     packets: VecDeque<TaggedBytesMut>,
+    /// Last words to servers that we are done with.
+    partings: VecDeque<TaggedBytesMut>,
     late: mpsc::Sender<Late>,
 }
 
@@ -157,18 +168,18 @@ fn reflexive(address: SocketAddr, local: SocketAddr) -> Result<RTCIceCandidateIn
     written(&config.new_candidate_server_reflexive()?)
 }
 
-/// The local preference of a relayed address (RFC 8445, section 5.1.2.2): over UDP nothing holds up what is behind a lost
-/// packet, and TLS encrypts once more.
-fn preference(scheme: SchemeType, proto: ProtoType) -> u32 {
-    match (scheme, proto) {
-        (SchemeType::Turns, _) => 16_383,
-        (_, ProtoType::Tcp) => 32_767,
-        _ => 65_535,
+/// The type preference of a relayed address (RFC 8445, section 5.1.2.2), as browsers have it: over UDP nothing holds up what is
+/// behind a lost packet, and TLS encrypts once more.
+fn preference(url: &Url) -> u32 {
+    match (url.scheme, url.proto) {
+        (SchemeType::Turns, _) => 0,
+        (_, ProtoType::Tcp) => 1,
+        _ => 2,
     }
 }
 
 fn relayed(address: SocketAddr, local: SocketAddr, url: &Url) -> Result<RTCIceCandidateInit, Error> {
-    let priority = (preference(url.scheme, url.proto) << 8) + 255;
+    let priority = (preference(url) << 24) + (65_535 << 8) + 255;
     let url = url.to_string();
     let config = CandidateRelayConfig {
         base_config: CandidateConfig { priority, ..base(address) },
@@ -192,9 +203,11 @@ impl Gatherer {
             pending: 0,
             started: false,
             complete: false,
+            settled: false,
             locals: Vec::new(),
             found: VecDeque::new(),
             packets: VecDeque::new(),
+            partings: VecDeque::new(),
             late,
         }
     }
@@ -249,6 +262,7 @@ impl Gatherer {
     /// What a task has found out. Gives back what is none of ours.
     pub(super) fn handle_late(&mut self, now: Instant, late: Late) -> Option<Late> {
         match late {
+            Late::Resolved { .. } | Late::Stream { .. } if self.settled => self.pending -= 1,
             Late::Resolved { server, addresses } => self.resolved(now, server, &addresses),
             Late::Stream { server, stream } => {
                 self.pending -= 1;
@@ -307,6 +321,7 @@ impl Gatherer {
             transport_protocol: over,
             username: wanted.username.clone(),
             password: wanted.credential.clone(),
+            allocation_refresh_interval_cap: Some(REFRESH),
             ..ClientConfig::default()
         };
         let begun =
@@ -325,6 +340,7 @@ impl Gatherer {
                 allocate: (!is_stun).then_some(request),
                 relayed: None,
                 answered: false,
+                released: false,
                 waiting: HashMap::new(),
                 permissions: HashMap::new(),
             }),
@@ -402,6 +418,11 @@ impl Gatherer {
                     (server.answered, asked.answered) = (true, true);
                 }
                 Event::AllocateResponse(id, address) if asked.allocate == Some(id) => {
+                    if asked.released {
+                        asked.relayed = Some(address);
+                        self.give_back(Instant::now(), index);
+                        return self.finish();
+                    }
                     found = Some(relayed(address, asked.local, &server.url));
                     asked.relayed = Some(address);
                     (server.answered, asked.answered) = (true, true);
@@ -453,6 +474,9 @@ impl Gatherer {
 
     /// A packet for a server; those that go over a stream are on their way.
     pub(super) fn poll_write(&mut self) -> Option<TaggedBytesMut> {
+        if let Some(packet) = self.partings.pop_front() {
+            return Some(packet);
+        }
         for asked in &mut self.asked {
             while let Some(packet) = asked.client.poll_write() {
                 if packet.transport.transport_protocol == TransportProtocol::UDP {
@@ -472,7 +496,8 @@ impl Gatherer {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        for index in 0..self.asked.len() {
+        // From behind: one that is done with makes place for the last.
+        for index in (0..self.asked.len()).rev() {
             if let Err(error) = self.asked[index].client.handle_timeout(now) {
                 tracing::debug!(%error, "a server's time-out");
             }
@@ -482,14 +507,47 @@ impl Gatherer {
         self.asked.retain(|asked| asked.allocate.is_some() || !asked.answered);
     }
 
+    /// The connection is up, from that address of ours: gives back all relayed addresses but that one and the best of the
+    /// others, which is there for a remote that changes the path. Servers count them.
+    pub(super) fn settle(&mut self, now: Instant, used: Option<SocketAddr>) {
+        self.settled = true;
+        let best = self.asked.iter().filter(|asked| asked.relayed.is_some() && asked.relayed != used);
+        let best = best.max_by_key(|asked| preference(&self.wanted[asked.server].url)).and_then(|asked| asked.relayed);
+        let is_kept = |asked: &Asked| asked.relayed == used || asked.relayed == best;
+        for index in (0..self.asked.len()).rev() {
+            let asked = &mut self.asked[index];
+            if asked.relayed.is_some() && !is_kept(asked) {
+                self.give_back(now, index);
+            } else if asked.relayed.is_none() {
+                // What comes now comes too late.
+                asked.released = asked.allocate.is_some();
+            }
+        }
+    }
+
+    fn give_back(&mut self, now: Instant, index: usize) {
+        let mut asked = self.asked.swap_remove(index);
+        let _ = asked.client.close();
+        if let Some(relayed) = asked.relayed
+            && let Ok(mut relay) = asked.client.relay(relayed)
+        {
+            let _ = relay.close(now);
+        }
+        let route = (asked.local, asked.remote);
+        while let Some(packet) = asked.client.poll_write() {
+            match self.streams.iter().find(|stream| stream.route() == route) {
+                Some(stream) => stream.send(packet.message),
+                None => self.partings.push_back(packet),
+            }
+        }
+        let asked = &self.asked;
+        self.streams.retain(|stream| asked.iter().any(|asked| (asked.local, asked.remote) == stream.route()));
+    }
+
     /// Gives the relayed addresses back; the words to the servers come with [`Gatherer::poll_write`].
     pub(super) fn release(&mut self, now: Instant) {
-        for asked in &mut self.asked {
-            let Some(relayed) = asked.relayed else { continue };
-            let _ = asked.client.close();
-            if let Ok(mut relay) = asked.client.relay(relayed) {
-                let _ = relay.close(now);
-            }
+        for index in (0..self.asked.len()).rev() {
+            self.give_back(now, index);
         }
     }
 }
@@ -544,7 +602,7 @@ mod tests {
             candidate.split(' ').nth(3).unwrap().parse::<u32>().unwrap()
         });
         assert!(priorities.is_sorted_by(|a, b| a > b), "{priorities:?}");
-        assert!(priorities[0] < 1 << 24, "less than any other type");
+        assert!(priorities[0] < 100 << 24, "less than any other type");
     }
 
     #[test]

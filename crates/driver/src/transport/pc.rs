@@ -238,6 +238,9 @@ impl Pc {
     /// The channel that is wanted is open.
     pub(super) fn established(&mut self) {
         self.connected = true;
+        let pair = self.core.sctp().and_then(|sctp| sctp.transport().ice_transport().get_selected_candidate_pair());
+        let used = pair.and_then(|pair| Some(SocketAddr::new(pair.local().address.parse().ok()?, pair.local().port)));
+        self.gatherer.settle(Instant::now(), used);
     }
 
     /// Whether the remote has not closed the connection.
