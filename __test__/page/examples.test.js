@@ -79,6 +79,9 @@ for (const name of installed()) {
 
         const connection = await peer.connect('two');
         const closed = once(connection, 'close');
+        // Until then it is not open there, and a peer that closes does not end in order what was never open.
+        await connection.send('here');
+        await sees('#two pre', 'one: from one\nwatcher: here\n');
         await show(strict, 'one');
         assert.deepEqual(await closed, [{ code: null, reason: '' }]);
         // Asked again while it unregisters.
