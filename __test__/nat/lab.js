@@ -14,7 +14,7 @@ const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { Child, root } = require('../node/helpers');
+const { Child, root, selfSigned } = require('../node/helpers');
 
 const NODES = ['pub', 'turn', 'natA', 'natB', 'peerA', 'peerB'];
 
@@ -318,11 +318,7 @@ class Lab {
    * TURN server in `turn`, over TLS on port 443. Peers are told of both.
    */
   async #serve() {
-    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(this.#folder, name));
-    const names = ['-subj', '/CN=linkup', '-addext', `subjectAltName=IP:${TURN}`];
-    const subject = [...names, '-addext', 'basicConstraints=CA:FALSE'];
-    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
-    must('', 'openssl', 'req', '-x509', '-nodes', '-days', '2', ...made, ...subject);
+    const { key, certificate } = selfSigned(this.#folder, TURN);
     this.#certificate = certificate;
     const broker = (node, ...flags) => {
       const args = [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', SECRET];

@@ -103,6 +103,18 @@ function loopback(interfaces = {}) {
 }
 let namespaces = 0;
 
+/** Makes a key and a certificate of its own for an IP address in `folder`, good for two days; their files. */
+function selfSigned(folder, address) {
+  const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(folder, name));
+  // Not one of an authority: who trusts it trusts it as the server's.
+  const names = ['-addext', `subjectAltName=IP:${address}`, '-addext', 'basicConstraints=CA:FALSE'];
+  const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
+  const args = ['req', '-x509', '-nodes', '-days', '2', '-subj', '/CN=linkup', ...made, ...names];
+  const { status, stderr, error } = spawnSync('openssl', args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`openssl: ${error?.message ?? stderr}`);
+  return { key, certificate };
+}
+
 /** Runs a file of Node.js. */
 const node = (args, options) => new Child(process.execPath, args, options);
 
@@ -110,4 +122,4 @@ const node = (args, options) => new Child(process.execPath, args, options);
 const scriptArgs = (code) => ['-e', `const linkup = require(${JSON.stringify(root)});\n${code}`];
 const script = (code, { args = [], ...options } = {}) => node([...scriptArgs(code), ...args], options);
 
-module.exports = { root, linkup, within, startBroker, loopback, Child, node, script, scriptArgs };
+module.exports = { root, linkup, within, startBroker, loopback, selfSigned, Child, node, script, scriptArgs };

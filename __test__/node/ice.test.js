@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { test, before, after } = require('node:test');
-const { Child, linkup, scriptArgs, startBroker, within } = require('./helpers');
+const { Child, linkup, scriptArgs, selfSigned, startBroker, within } = require('./helpers');
 
 const missing = spawnSync('turnserver', ['--version']).error && 'coturn is not installed';
 if (missing && process.env.CI) throw new Error(missing);
@@ -43,18 +43,7 @@ before(async () => {
   port = await freePort();
   coturn = turnServer(port, [49160, 49200], ['--no-tls']);
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-turn-'));
-  const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(folder, name));
-  const subject = [
-    '-subj',
-    '/CN=linkup',
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-addext',
-    'basicConstraints=CA:FALSE',
-  ];
-  const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-keyout', key, '-out', certificate];
-  const openssl = spawnSync('openssl', ['req', '-x509', '-nodes', '-days', '2', ...made, ...subject]);
-  assert.equal(openssl.status, 0, String(openssl.stderr));
+  const { key, certificate } = selfSigned(folder, '127.0.0.1');
   [tcpPort, tlsPort] = [await freePort(), await freePort()];
   const tls = [`--tls-listening-port=${tlsPort}`, `--cert=${certificate}`, `--pkey=${key}`];
   streams = turnServer(tcpPort, [49210, 49250], ['--no-udp', ...tls]);

@@ -32,8 +32,9 @@ pub(crate) fn measure(pc: &mut RTCPeerConnection) -> Value {
         let same =
             |other: &RTCIceCandidate| (&other.address, other.port) == (&pair.remote().address, pair.remote().port);
         let is_relay = |candidate: &RTCIceCandidate| candidate.typ == RTCIceCandidateType::Relay;
-        let relayed = is_relay(pair.local()) || told.iter().any(|other| same(other) && is_relay(other));
-        stats.insert("path".into(), json!(if relayed || is_relay(pair.remote()) { "turn" } else { "direct" }));
+        let relayed = [pair.local(), pair.remote()].into_iter().any(is_relay)
+            || told.iter().any(|other| same(other) && is_relay(other));
+        stats.insert("path".into(), json!(if relayed { "turn" } else { "direct" }));
         stats.insert("localCandidate".into(), describe(pair.local()));
         stats.insert("remoteCandidate".into(), describe(pair.remote()));
     }

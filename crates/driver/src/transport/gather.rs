@@ -68,15 +68,12 @@ struct Wanted {
 struct Asked {
     client: Client,
     server: usize,
-    url: String,
     local: SocketAddr,
     remote: SocketAddr,
     /// The request for a relayed address; none where it is only asked how it sees us.
     allocate: Option<TransactionId>,
     relayed: Option<SocketAddr>,
     answered: bool,
-    /// Its relayed address was given back, and is of no more use.
-    released: bool,
     /// Packets that wait for leave to send to their remote, and the requests for it.
     waiting: HashMap<SocketAddr, VecDeque<TaggedBytesMut>>,
     permissions: HashMap<TransactionId, SocketAddr>,
@@ -334,13 +331,11 @@ impl Gatherer {
             Ok((client, request)) => self.asked.push(Asked {
                 client,
                 server,
-                url: wanted.url.to_string(),
                 local,
                 remote,
                 allocate: (!is_stun).then_some(request),
                 relayed: None,
                 answered: false,
-                released: false,
                 waiting: HashMap::new(),
                 permissions: HashMap::new(),
             }),
@@ -418,7 +413,8 @@ impl Gatherer {
                     (server.answered, asked.answered) = (true, true);
                 }
                 Event::AllocateResponse(id, address) if asked.allocate == Some(id) => {
-                    if asked.released {
+                    if self.settled {
+                        // Too late.
                         asked.relayed = Some(address);
                         self.give_back(Instant::now(), index);
                         return self.finish();
@@ -428,13 +424,13 @@ impl Gatherer {
                     (server.answered, asked.answered) = (true, true);
                 }
                 Event::BindingError(_, error) | Event::AllocateError(_, error) => {
-                    tracing::warn!(%error, url = asked.url, "the ICE server refuses");
+                    tracing::warn!(%error, url = %server.url, "the ICE server refuses");
                     (server.answered, asked.answered) = (true, true);
                     server.error = Some(error.to_string());
                 }
                 Event::CreatePermissionResponse(id, _) => asked.permitted(&id, true),
                 Event::CreatePermissionError(id, error) => {
-                    tracing::debug!(%error, url = asked.url, "the TURN server does not relay there");
+                    tracing::debug!(%error, url = %server.url, "the TURN server does not relay there");
                     asked.permitted(&id, false);
                 }
                 Event::TransactionTimeout(id) => {
@@ -515,12 +511,9 @@ impl Gatherer {
         let best = best.max_by_key(|asked| preference(&self.wanted[asked.server].url)).and_then(|asked| asked.relayed);
         let is_kept = |asked: &Asked| asked.relayed == used || asked.relayed == best;
         for index in (0..self.asked.len()).rev() {
-            let asked = &mut self.asked[index];
+            let asked = &self.asked[index];
             if asked.relayed.is_some() && !is_kept(asked) {
                 self.give_back(now, index);
-            } else if asked.relayed.is_none() {
-                // What comes now comes too late.
-                asked.released = asked.allocate.is_some();
             }
         }
     }

@@ -86,14 +86,16 @@ enum End {
     Failed(Error),
 }
 
-const CANNOT: &str = "this machine cannot open a WebRTC connection";
-
 /// Shorthand of the rooms: what they make, or the end.
 type Step<T> = Result<T, End>;
 
 /// A failure of the library where the remote's bytes cannot be the reason.
 fn internal(error: impl std::fmt::Display) -> End {
-    End::Failed(Error::new(ErrorCode::IceFailed, format!("{CANNOT}: {error}")))
+    End::Failed(cannot(error))
+}
+
+fn cannot(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::IceFailed, format!("this machine cannot open a WebRTC connection: {error}"))
 }
 
 impl Transport {
@@ -131,10 +133,7 @@ async fn run(
 ) {
     let mut pc = match pc::Pc::new(&options, &servers) {
         Ok(pc) => pc,
-        Err(error) => {
-            let error = Error::new(ErrorCode::IceFailed, format!("{CANNOT}: {error}"));
-            return reports.send(TransportInput::Failed { error });
-        }
+        Err(error) => return reports.send(TransportInput::Failed { error: cannot(error) }),
     };
     let open = negotiate::negotiate(&options, role, &mut pc, &mut orders, &wire, &reports).await;
     let end = match open {

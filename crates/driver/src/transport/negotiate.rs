@@ -9,7 +9,7 @@ use linkup_proto::frame::{MAX_HEADER, MAX_PAYLOAD};
 use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
-use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
+use rtc::data_channel::RTCDataChannelId;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::shared::error::Result as RtcResult;
@@ -131,16 +131,8 @@ impl Negotiation<'_> {
     }
 
     fn create_channel(&mut self) -> Step<()> {
-        let options = &self.options.channel;
-        let init = RTCDataChannelInit {
-            ordered: options.ordered,
-            max_packet_life_time: options.max_packet_life_time,
-            max_retransmits: options.max_retransmits,
-            protocol: options.protocol.clone(),
-            negotiated: options.negotiated,
-        };
         let name = self.options.channel_name.clone().unwrap_or_else(random_name);
-        self.channel = Some(self.pc.create_channel(&name, init).map_err(internal)?);
+        self.channel = Some(self.pc.create_channel(&name, &self.options.channel).map_err(internal)?);
         Ok(())
     }
 

@@ -33,7 +33,7 @@ use tokio::time::Sleep;
 
 use super::gather::{Found, Gatherer, Late};
 use crate::addresses::local_addresses;
-use crate::options::{IceServer, Options};
+use crate::options::{ChannelOptions, IceServer, Options};
 use crate::runner::is_here;
 use crate::socket::{self, Datagram, Sockets};
 use crate::{mdns, stats};
@@ -167,10 +167,16 @@ impl Pc {
         self.gatherer.servers()
     }
 
-    pub(super) fn create_channel(&mut self, name: &str, init: RTCDataChannelInit) -> Result<RTCDataChannelId> {
-        let keeps_order = init.ordered && init.max_retransmits.is_none() && init.max_packet_life_time.is_none();
+    pub(super) fn create_channel(&mut self, name: &str, options: &ChannelOptions) -> Result<RTCDataChannelId> {
+        let init = RTCDataChannelInit {
+            ordered: options.ordered,
+            max_packet_life_time: options.max_packet_life_time,
+            max_retransmits: options.max_retransmits,
+            protocol: options.protocol.clone(),
+            negotiated: options.negotiated,
+        };
         let channel = self.core.create_data_channel(name, Some(init)).map(|channel| channel.id())?;
-        self.opening = keeps_order.then_some(channel);
+        self.opening = options.is_reliable().then_some(channel);
         Ok(channel)
     }
 
@@ -515,10 +521,6 @@ mod tests {
 
     use super::*;
 
-    fn init(ordered: bool) -> RTCDataChannelInit {
-        RTCDataChannelInit { ordered, ..RTCDataChannelInit::default() }
-    }
-
     fn pc() -> Pc {
         Pc::new(&Options::new(PeerId::new("me").unwrap()), &[]).unwrap()
     }
@@ -526,7 +528,7 @@ mod tests {
     /// Two of them that have each other's description; the first one's channel.
     fn pair(ordered: bool) -> (Pc, Pc, RTCDataChannelId) {
         let (mut a, mut b) = (pc(), pc());
-        let channel = a.create_channel("name", init(ordered)).unwrap();
+        let channel = a.create_channel("name", &ChannelOptions { ordered, ..ChannelOptions::default() }).unwrap();
         let offer = a.create_offer().unwrap();
         a.set_local(offer).unwrap();
         a.pump();
