@@ -12,14 +12,20 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /** The decision about a REQUEST: a reason denies. */
 export declare function answer(connection: number, reason?: string | undefined | null): void
 
+/** The decision about an AUTHORIZE: a reason denies. */
+export declare function authorized(question: number, reason?: string | undefined | null): void
+
 /** Bytes that the remote's transport has not acknowledged. */
 export declare function buffered(connection: number): number
 
 /** Closes a connection or gives up an attempt: in order without a code, at once with one. */
 export declare function close(connection: number, code: string | undefined | null, message: string): void
 
-/** Stops a broker; SETTLED follows when its sockets are closed. */
-export declare function closeBroker(mailbox: number, token: number, handle: number): void
+/**
+ * Stops a broker; SETTLED follows when its sockets are closed. With `drain`, in milliseconds, it moves its peers to another
+ * one before.
+ */
+export declare function closeBroker(mailbox: number, token: number, handle: number, drain: number): void
 
 /** Closes a Peer; `PEER_CLOSED` is its last event. False where it is closed already. */
 export declare function closePeer(peer: number): boolean
@@ -27,8 +33,8 @@ export declare function closePeer(peer: number): boolean
 /** Connects; what comes of it is an event of the connection whose handle is returned. 0 where the Peer is closed. */
 export declare function connect(peer: number, remote: string): number
 
-/** Starts a broker; SETTLED with JSON `{handle, addresses, turnAddresses}` follows. */
-export declare function createBroker(mailbox: number, token: number, options: string): void
+/** Starts a broker and returns its handle; SETTLED with JSON `{addresses, turnAddresses, tls}` follows. */
+export declare function createBroker(mailbox: number, token: number, options: string): number
 
 /** Starts a Peer. */
 export declare function createPeer(mailbox: number, options: string): number
@@ -45,11 +51,32 @@ export declare function flow(connection: number, open: boolean): void
 /** Sends a frame of a stream: 0 done, 1 done and DRAINED with 1 follows, -1 closed, -4 unsupported. */
 export declare function frame(connection: number, kind: number, stream: number, body?: Uint8Array | undefined | null): number
 
+/** The STUN and TURN servers of a Peer; SETTLED with JSON follows when the broker has named them: null where the Peer ends before. */
+export declare function iceServers(peer: number, token: number): boolean
+
+/**
+ * Looks a name up as Peers do, and not on Node.js' threads, whose end a process waits for; SETTLED with a JSON list of
+ * addresses follows.
+ */
+export declare function lookup(mailbox: number, token: number, name: string): boolean
+
 /** Bytes of the largest single message that the other side takes; 0 for an unknown connection. */
 export declare function maxMessage(connection: number): number
 
 /** Opens the mailbox of this environment. `ring` is called when there is something to drain. */
 export declare function open(ring: () => void): number
+
+/** Which way the bytes go: `direct` or `turn`. None for an unknown connection. */
+export declare function path(connection: number): string | null
+
+/** Has a broker read its certificates again. The error is why that does not work. */
+export declare function reloadBroker(handle: number): void
+
+/**
+ * Runs the command `linkup broker` until a signal ends it, and returns its exit code. Meanwhile the thread does nothing
+ * else: for a process that has nothing else to do. `files` are served where the arguments name none.
+ */
+export declare function runBroker(args: Array<string>, files?: string | undefined | null): number
 
 /**
  * Sends a message: 0 done, 1 done and DRAINED follows, -1 closed, -2 buffer full, -3 too large, -4 unsupported. With a

@@ -148,6 +148,11 @@ export interface PeerOptions {
     close?: number;
     /** Until the broker must have answered. Default: 10000. */
     broker?: number;
+    /**
+     * From the loss of a connection's way through the network until there is another one, see `reconnecting`; then it ends
+     * with `ERR_CONNECTION_LOST`. Default: 30000.
+     */
+    resume?: number;
   };
   /** In a page only: the class to use where there is no global one, as with react-native-webrtc. */
   RTCPeerConnection?: new (
@@ -256,6 +261,13 @@ export class Peer extends Emitter<PeerEvents> {
 export type ConnectionEvents = {
   /** Messages can flow. Comes after `connect()` resolved or `connection` was emitted, before the first message. */
   connect: [];
+  /**
+   * Nothing is heard of the remote, or the way to it is broken, and another way is looked for, for `timeouts.resume` at most.
+   * Messages may be sent meanwhile: they wait.
+   */
+  reconnecting: [];
+  /** Messages flow again. None was lost, and none comes twice. */
+  reconnected: [];
   /**
    * The connection has ended, for whatever reason. `code` is null where it was closed in order, otherwise an ErrorCode
    * such as 'ERR_CONNECTION_LOST', with `reason` in words.
@@ -397,8 +409,107 @@ export interface BrokerOptions {
    * 'file://', 'null'. Programs are not asked. Default: all pages.
    */
   origins?: string[];
+  /** PEM files, the certificate chain and its key: then it speaks `wss:` and `https:` only, and TURN has TLS. Default: none. */
+  tls?: { cert: string; key: string };
+  /** Addresses of proxies, as in '10.0.0.0/8', whose `X-Forwarded-For` or `Forwarded` is believed. Default: none. */
+  trustedProxies?: string[];
+  /** Who may read `/metrics`: addresses, as in '10.0.0.0/8'. Default: loopback and private ones. */
+  metricsFrom?: string[];
+  /** How much clients may ask for. */
+  limits?: BrokerLimits;
+  /** Milliseconds. */
+  timeouts?: {
+    /** For a client's TLS handshake, and for its HTTP request. Default: 10000. */
+    handshake?: number;
+    /** Between pings; who is silent for two is dropped. Default: 15000. */
+    ping?: number;
+    /** For `authorize`, at most 20000. Default: 10000. */
+    authorize?: number;
+  };
+  /** Tokens that let a peer register: its option `token`. Default: none is needed. */
+  auth?: BrokerAuth;
+  /**
+   * Decides about each registration, after `auth`: false, a string (the reason) or a rejection denies, which the peer hears
+   * as ERR_NOT_AUTHORIZED.
+   */
+  authorize?: (request: AuthorizeRequest) => unknown;
   /** STUN and TURN beside the broker, for peers that cannot reach each other directly. Default: none. */
   turn?: boolean | TurnOptions;
+  /** The Redis by which several brokers are one: its URL, several of a cluster, or options. Default: none. */
+  redis?: string | string[] | RedisOptions;
+}
+
+/** The Redis by which several brokers are one: Redis 6.2 or newer, Valkey, or Redis Cluster 7. */
+export interface RedisOptions {
+  /** `redis://[user:password@]host[:port][/database]`, `rediss:` with TLS; of a cluster, some of its nodes. */
+  url: string | string[];
+  /** What the names of keys and channels start with: one for each set of brokers. Default: 'linkup'. */
+  prefix?: string;
+  /**
+   * Seconds for which a broker goes on without Redis, and for which the ids of one that died are kept; the same for all
+   * brokers. Default: 30.
+   */
+  lease?: number;
+}
+
+/**
+ * How much the clients of a broker may ask for. Rates are averages: 20 seconds' worth may come at once; 0 is no limit. What is
+ * over a limit is answered with an error; who goes on is closed with code 1008. An address is an IPv4 address or an IPv6 /64.
+ */
+export interface BrokerLimits {
+  /** Connections in all. Default: 100000. */
+  sockets?: number;
+  /** Bytes of one frame, from 16384 to 1048576. Default: 65536. */
+  frameBytes?: number;
+  /** Frames that wait for a client that does not read. Default: 1024. */
+  queueFrames?: number;
+  /** Bytes that wait for it. Default: 1048576. */
+  queueBytes?: number;
+  /** Messages a second of one socket. Default: 1000. */
+  socketMessages?: number;
+  /** Bytes a second of one socket. Default: 1048576. */
+  socketBytes?: number;
+  /** Sockets of one address at once. Default: 4096. */
+  addressSockets?: number;
+  /** Messages a second of one address. Default: 5000. */
+  addressMessages?: number;
+  /** Bytes a second of one address. Default: 8388608. */
+  addressBytes?: number;
+  /**
+   * Bytes a second that a peer may send for connections over the broker itself, where there is no other way; encrypted from
+   * end to end. Default: 65536; 0 is none.
+   */
+  relay?: number;
+  /** Whether the limits of an address are for loopback too. Default: false. */
+  loopback?: boolean;
+}
+
+/** Tokens that let a peer register. One of the kinds is enough. */
+export interface BrokerAuth {
+  /** Tokens that are good for every id. */
+  secrets?: string[];
+  /**
+   * The token is a JWT, signed with one of these (HS256), of 32 bytes at least. Its claim `ids`, a pattern such as 'team-*' or
+   * a list of them, says for which ids; without it for all.
+   */
+  jwtSecrets?: string[];
+  /** The same with public keys, PEM files: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA). */
+  jwtKeys?: string[];
+  /** The `aud` that a JWT must have. */
+  audience?: string;
+  /** The `iss` that a JWT must have. */
+  issuer?: string;
+}
+
+/** Who wants to register. */
+export interface AuthorizeRequest {
+  id: string;
+  /** The peer's option `token`. */
+  token?: string;
+  /** Of a page. */
+  origin?: string;
+  /** Its IP address; behind a trusted proxy the one that this says. */
+  address: string;
 }
 
 /** STUN and TURN beside a broker. Its peers get credentials by themselves. */
@@ -459,8 +570,13 @@ export class Broker extends Emitter<BrokerEvents> {
   readonly addresses: string[];
   /** Where STUN and TURN listen, UDP and TCP, as 'host:port'; empty before, and without `turn`. */
   readonly turnAddresses: string[];
-  /** Stops listening and ends its sockets. Open connections between peers go on. */
-  close(): Promise<void>;
+  /**
+   * Stops listening and ends its sockets. Open connections between peers go on. With `drain` (ms) it first tells its peers, over
+   * some seconds, to connect again, and lets TURN allocations go on until they end, but no longer than that.
+   */
+  close(options?: { drain?: number }): Promise<void>;
+  /** Reads the certificates and their keys again, of the broker and of TURN. Rejects where they cannot be used. */
+  reload(): Promise<void>;
   /** Keeps the process alive while it listens: the default. */
   ref(): this;
   /** Lets the process end although it listens. */

@@ -5,6 +5,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const tools = require('../scripts/tools');
 const contendersOf = require('./lib/contenders');
+const { buildLoad } = require('./lib/load');
 const { machine } = require('./lib/machine');
 const { measure } = require('./lib/measure');
 const { options } = require('./lib/options');
@@ -63,9 +64,9 @@ async function main() {
   if (build) {
     tools.install();
     tools.buildAddon();
+    if (kinds.includes('server')) buildLoad();
   }
-  // The broker's load generator needs a package, too.
-  if (rivals.some(({ name }) => wanted(name)) || kinds.includes('server')) contendersOf.install();
+  if (rivals.some(({ name }) => wanted(name))) contendersOf.install();
   const revision = compare && checkout(compare);
   try {
     const { contenders, missing } = gather(wanted, kinds, revision?.contender);

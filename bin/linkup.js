@@ -4,6 +4,7 @@
 
 const commands = {
   broker: (args) => require('./broker').main(args),
+  doctor: (args) => require('./doctor').main(args),
 };
 
 const [name, ...args] = process.argv.slice(2);
@@ -15,6 +16,7 @@ if (Object.hasOwn(commands, name ?? '')) {
   console.log(`linkup: connects programs by nothing but an id
 
   linkup broker [--port 5000]   runs a broker, which introduces peers to each other
+  linkup doctor [BROKER]        checks broker, STUN, TURN and this network, and says what to do where something fails
   linkup --version
 
 linkup COMMAND --help tells more.`);

@@ -1,12 +1,13 @@
 'use strict';
-// createBroker: a broker inside this process. Knows the addon's two functions for it; what a broker does is in Rust.
+// createBroker: a broker inside this process. Knows the addon's functions for it; what a broker does is in Rust.
 
-const { check, checkNames, checkText } = require('./check');
+const { brokerOptions } = require('./broker-options');
+const { checkNames, checkNumbers } = require('./check');
 const { Emitter } = require('./emitter');
-const { turnOptions } = require('./turn-options');
+const { LinkupError } = require('./errors');
+const EVENTS = require('./events');
 
-const DEFAULT_PORT = 5000;
-const NAMES = ['port', 'host', 'files', 'origins', 'turn'];
+const DENIED = 'the broker does not let this peer register';
 
 /** A broker server. Comes from `createBroker()`. */
 class Broker extends Emitter {
@@ -14,14 +15,19 @@ class Broker extends Emitter {
   #handle;
   #addresses = [];
   #turnAddresses = [];
+  #scheme = 'ws';
   #held = false;
   #ready;
   #awaited = false;
+  #begun;
+  #ended;
   #closing;
 
-  constructor(hub, settings) {
+  constructor(hub, settings, begun, ended) {
     super();
     this.#hub = hub;
+    this.#begun = begun;
+    this.#ended = ended;
     this.#hold(true);
     this.#ready = this.#listen(settings);
     this.#ready.catch((error) => this.#failed(error));
@@ -52,13 +58,25 @@ class Broker extends Emitter {
   /** The URL for `options.brokerUrl` of peers on this machine. */
   get url() {
     const address = this.#addresses[0];
-    return address && `ws://${address.replace(/^(0\.0\.0\.0|\[::\]):/, 'localhost:')}`;
+    return address && `${this.#scheme}://${address.replace(/^(0\.0\.0\.0|\[::\]):/, 'localhost:')}`;
   }
 
-  /** Stops listening and ends all sockets. */
-  close() {
-    this.#closing ??= this.#close();
+  /** Stops listening and ends all sockets; with `drain`, tells the peers before to move on, for so many ms at most. */
+  close(options = {}) {
+    checkNames(options, ['drain']);
+    const { drain } = checkNumbers(options, { drain: 0 }, 'options');
+    this.#closing ??= this.#close(drain);
     return this.#closing;
+  }
+
+  /** Reads the certificates again. */
+  async reload() {
+    await this.#ready;
+    try {
+      this.#hub.engine.reloadBroker(this.#handle);
+    } catch (cause) {
+      throw new LinkupError('ERR_UNSUPPORTED', `the certificates are as they were: ${cause.message}`, { cause });
+    }
   }
 
   /** Keeps the process alive while it listens: the default. */
@@ -76,17 +94,18 @@ class Broker extends Emitter {
   async #listen(settings) {
     const { engine, mailbox } = this.#hub;
     const text = JSON.stringify(settings);
-    const { handle, addresses, turnAddresses } = await this.#hub.ask(this, undefined, (token) => {
-      engine.createBroker(mailbox, token, text);
+    const { addresses, turnAddresses, tls } = await this.#hub.ask(this, undefined, (token) => {
+      this.#handle = engine.createBroker(mailbox, token, text);
+      this.#begun(this.#handle);
     });
-    this.#handle = handle;
     this.#addresses = addresses;
     this.#turnAddresses = turnAddresses;
+    if (tls) this.#scheme = 'wss';
     this.emit('listening');
     return this;
   }
 
-  async #close() {
+  async #close(drain) {
     try {
       await this.#ready;
     } catch {
@@ -94,7 +113,8 @@ class Broker extends Emitter {
     }
     this.#hold(true);
     const { engine, mailbox } = this.#hub;
-    await this.#hub.ask(this, undefined, (token) => engine.closeBroker(mailbox, token, this.#handle));
+    await this.#hub.ask(this, undefined, (token) => engine.closeBroker(mailbox, token, this.#handle, drain));
+    this.#ended(this.#handle);
     this.#hold(false);
     this.emit('close');
   }
@@ -111,23 +131,37 @@ class Broker extends Emitter {
   }
 }
 
+/** Asks the application about a registration, and tells the addon: what is neither true nor nothing denies. */
+async function decide(engine, question, authorize, { id, token, origin, address }) {
+  let reason = null;
+  try {
+    const request = { id, token: token ?? undefined, origin: origin ?? undefined, address };
+    const verdict = await authorize(request);
+    if (verdict === false || typeof verdict === 'string') reason = verdict || DENIED;
+  } catch (error) {
+    reason = String(error?.message ?? error ?? '') || DENIED;
+  }
+  engine.authorized(question, reason);
+}
+
 /** `createBroker` over the mailbox of `hub`. */
 function brokers(hub) {
+  const { engine } = hub;
+  // Who decides, by the handles of the brokers.
+  const deciding = new Map();
+  hub.others = (kind, question, info) => {
+    if (kind !== EVENTS.AUTHORIZE) return false;
+    const asked = engine.parse(info);
+    const authorize = deciding.get(asked.broker);
+    if (authorize) decide(engine, question, authorize, asked);
+    else engine.authorized(question, 'the broker closes');
+    return true;
+  };
   return function createBroker(options = {}) {
-    checkNames(options, NAMES);
-    const { port = Number(process.env.PORT || DEFAULT_PORT), host, files, origins } = options;
-    check(
-      Number.isInteger(port) && port >= 0 && port < 65536,
-      'options.port',
-      'must be a whole number from 0 to 65535',
-    );
-    if (host !== undefined) checkText(host, 'options.host');
-    if (files !== undefined) checkText(files, 'options.files');
-    if (origins !== undefined) {
-      check(Array.isArray(origins), 'options.origins', 'must be a list of origins');
-      for (const origin of origins) checkText(origin, 'options.origins');
-    }
-    return new Broker(hub, { port, host, files, origins, turn: turnOptions(options.turn) });
+    const settings = brokerOptions(options);
+    const { authorize } = options;
+    const begun = (handle) => authorize && deciding.set(handle, authorize);
+    return new Broker(hub, settings, begun, (handle) => deciding.delete(handle));
   };
 }
 

@@ -54,6 +54,7 @@ const engine = {
   frame: (link, kind, stream, body) => link.transport?.frame(kind, stream, body) ?? -1,
   flow: (link, open) => link.transport?.flow(open),
   buffered: (link) => link.transport?.buffered ?? 0,
+  path: (link) => link.transport?.path,
   maxMessage: (link) => link.transport?.maxMessage ?? 0,
   close: (link, code, message) => link.peer.close(link, code && failure(code, message)),
   answer: (link, reason) => link.peer.decide(link, reason),

@@ -17,6 +17,9 @@ const DRAINED = 13;
 const FRAME = 14;
 const SENDING = 15;
 const RECEIVING = 16;
+const RECONNECTING = 17;
+const RECONNECTED = 18;
+const AUTHORIZE = 19;
 
 module.exports = {
   REGISTERED,
@@ -35,4 +38,7 @@ module.exports = {
   FRAME,
   SENDING,
   RECEIVING,
+  RECONNECTING,
+  RECONNECTED,
+  AUTHORIZE,
 };

@@ -9,6 +9,8 @@ const EVENTS = require('./events');
 class Hub {
   peers = new Map();
   links = new Map();
+  /** Takes the events that concern neither peers nor connections: in Node.js those of brokers. */
+  others;
   #questions = new Map();
   #lastToken = 0;
 
@@ -62,6 +64,10 @@ class Hub {
       }
       case EVENTS.CLOSED:
         return link?.closed(this.#error(a, link.remote));
+      case EVENTS.RECONNECTING:
+        return link?.interrupted();
+      case EVENTS.RECONNECTED:
+        return link?.resumed();
       case EVENTS.SETTLED:
         return this.#settle(handle, a, b);
       case EVENTS.REQUEST: {
@@ -80,7 +86,7 @@ class Hub {
         return this.peers.get(handle)?.ended(this.#error(a));
       default:
         // JOINED needs nothing: the roster has let go of that handle when the existing connection opened.
-        return false;
+        return this.others?.(kind, handle, a);
     }
   }
 

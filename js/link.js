@@ -17,7 +17,6 @@ class Link {
   state = 'connecting';
   handle = undefined;
   metadata = undefined;
-  path = 'direct';
   /** The link to the same peer whose end this one waits for before it starts, and the one that waits for this. */
   previous = undefined;
   next = undefined;
@@ -25,6 +24,7 @@ class Link {
   /** Whether it came up once. */
   live = false;
 
+  #path = 'direct';
   #broken = false;
   #waiters = new Set();
   #outbox = new Set();
@@ -45,7 +45,18 @@ class Link {
   }
 
   get usable() {
-    return this.state === 'open' || this.state === 'connecting';
+    return this.#flows || this.state === 'connecting';
+  }
+
+  /** Whether the engine takes messages: it keeps them where the transport is gone and another one is to come. */
+  get #flows() {
+    return this.state === 'open' || this.state === 'reconnecting';
+  }
+
+  /** Which way the bytes go; of a connection that is over, which way they went. */
+  get path() {
+    if (this.live) this.#path = this.roster.engine.path(this.handle) ?? this.#path;
+    return this.#path;
   }
 
   get bufferedAmount() {
@@ -65,14 +76,14 @@ class Link {
 
   /** Sends a message or puts it into the outbox: its promise, or undefined where this link takes nothing any more. */
   post(data, how) {
-    if (this.state === 'open') return this.#transmit(data, how);
+    if (this.#flows) return this.#transmit(data, how);
     if (this.state === 'connecting') return this.#enqueue(data, how);
   }
 
   /** `Connection.createStream()`. */
   createStream(name, meta) {
     const about = checkStream(name, meta);
-    if (this.state !== 'open') throw connectionClosed(this.remote);
+    if (!this.#flows) throw connectionClosed(this.remote);
     return this.#streams.create(about);
   }
 
@@ -83,7 +94,7 @@ class Link {
 
   /** Resolves with the Connection when it is open. */
   ready(signal) {
-    if (this.state === 'open') return Promise.resolve(this.connection);
+    if (this.#flows) return Promise.resolve(this.connection);
     return new Promise((resolve, reject) => {
       this.#wait(this.#waiters, { resolve, reject }, signal);
     });
@@ -147,13 +158,12 @@ class Link {
   }
 
   /** The engine says that messages can flow. */
-  opened({ metadata, path = 'direct', caller }) {
+  opened({ metadata, caller }) {
     const { engine, limits } = this.roster;
     this.live = true;
     this.#streams = new Streams(this, caller);
     // Absent and null travel as the same thing.
     this.metadata = metadata ?? undefined;
-    this.path = path;
     this.#limit = Math.min(limits.messageBytes, engine.maxMessage(this.handle));
     const closing = this.state === 'closing';
     this.state = 'open';
@@ -214,6 +224,20 @@ class Link {
     this.#drain.resolve();
     this.#drain = undefined;
     return true;
+  }
+
+  /** The engine has lost the transport, and looks for another one. */
+  interrupted() {
+    if (this.state !== 'open') return false;
+    this.state = 'reconnecting';
+    return this.connection.emit('reconnecting');
+  }
+
+  /** It has found one, and goes on where the last one ended. */
+  resumed() {
+    if (this.state !== 'reconnecting') return false;
+    this.state = 'open';
+    return this.connection.emit('reconnected');
   }
 
   /** The remote did what it must not: the connection ends. */

@@ -12,7 +12,7 @@ const MAX_NAME_BYTES = 256;
 // Metadata travels inside one message to the broker, which takes 64 KiB.
 const MAX_METADATA_BYTES = 16 * 1024;
 
-const TIMEOUTS = { connect: 15000, idle: 10000, close: 5000, broker: 10000 };
+const TIMEOUTS = { connect: 15000, idle: 10000, close: 5000, broker: 10000, resume: 30000 };
 const MIB = 1024 * 1024;
 const LIMITS = { messageBytes: 64 * MIB, bufferedBytes: 64 * MIB, highWaterMark: MIB, connections: 10000 };
 

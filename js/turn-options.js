@@ -51,4 +51,4 @@ function turnOptions(turn) {
   return { ...turn };
 }
 
-module.exports = { turnOptions };
+module.exports = { checkTexts, turnOptions };

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use linkup_driver::core::{ConnectionId, Token, TransportId};
-use linkup_driver::{Message, Peer, SendError, Sent};
+use linkup_driver::{IceServer, Message, Peer, SendError, Sent};
 use linkup_proto::{Error, ErrorCode, PeerId};
 use napi::Env;
 use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
+use serde_json::json;
 
 use crate::embedded::{self, EmbeddedKeeper};
 use crate::mailbox::{Batch, Kind, Mailbox, Value};
@@ -138,6 +139,36 @@ pub fn find(peer: u32, token: u32, id: String) -> napi::Result<bool> {
     Ok(true)
 }
 
+/// The STUN and TURN servers of a Peer; SETTLED with JSON follows when the broker has named them: null where the Peer ends before.
+#[napi(catch_unwind)]
+pub fn ice_servers(peer: u32, token: u32) -> napi::Result<bool> {
+    let Some(entry) = registry::peer(peer) else { return Ok(false) };
+    let Some(mailbox) = registry::mailbox(entry.mailbox) else { return Ok(false) };
+    let servers = entry.peer.ice_servers();
+    runtime::handle().map_err(failed)?.spawn(async move {
+        let servers = servers.await.map(|servers| servers.iter().map(server).collect::<Vec<_>>());
+        mailbox.post(Kind::Settled, token, Value::Text(json!(servers).to_string()), Value::Null);
+    });
+    Ok(true)
+}
+
+fn server(IceServer { urls, username, credential }: &IceServer) -> serde_json::Value {
+    json!({"urls": urls, "username": username, "credential": credential})
+}
+
+/// Looks a name up as Peers do, and not on Node.js' threads, whose end a process waits for; SETTLED with a JSON list of
+/// addresses follows.
+#[napi(catch_unwind)]
+pub fn lookup(mailbox: u32, token: u32, name: String) -> napi::Result<bool> {
+    let Some(mailbox) = registry::mailbox(mailbox) else { return Ok(false) };
+    runtime::handle().map_err(failed)?.spawn(async move {
+        let found = tokio::net::lookup_host((name, 0)).await;
+        let addresses: Vec<_> = found.into_iter().flatten().map(|address| address.ip()).collect();
+        mailbox.post(Kind::Settled, token, Value::Text(json!(addresses).to_string()), Value::Null);
+    });
+    Ok(true)
+}
+
 /// The changed description that TRANSFORM asked for.
 #[napi(catch_unwind)]
 pub fn transformed(peer: u32, transport: u32, sdp: String) {
@@ -156,6 +187,12 @@ pub fn close_peer(peer: u32) -> bool {
 #[napi(catch_unwind)]
 pub fn buffered(connection: u32) -> f64 {
     registry::link(connection).map_or(0.0, |link| link.buffered() as f64)
+}
+
+/// Which way the bytes go: `direct` or `turn`. None for an unknown connection.
+#[napi(catch_unwind)]
+pub fn path(connection: u32) -> Option<&'static str> {
+    registry::link(connection).map(|link| link.path())
 }
 
 /// Bytes of the largest single message that the other side takes; 0 for an unknown connection.

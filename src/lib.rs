@@ -7,6 +7,7 @@
 // napi exports nothing to a test build, so there nobody calls anything.
 #![cfg_attr(test, allow(dead_code))]
 
+mod authorize;
 mod embedded;
 mod engine;
 mod mailbox;

@@ -44,6 +44,9 @@ pub enum Kind {
     Frame = 14,
     Sending = 15,
     Receiving = 16,
+    Reconnecting = 17,
+    Reconnected = 18,
+    Authorize = 19,
 }
 
 /// One of the two values that an event carries.

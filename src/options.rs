@@ -60,6 +60,7 @@ struct Times {
     idle: u64,
     close: u64,
     broker: u64,
+    resume: u64,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +113,7 @@ impl PeerOptions {
                 idle: ms(times.idle),
                 close: ms(times.close),
                 broker: ms(times.broker),
+                resume: ms(times.resume),
             };
         }
         if let Some(bounds) = self.limits {

@@ -38,9 +38,8 @@ impl Sink for PeerSink {
             }
             Event::Open { connection, remote, incoming, metadata, linkup, caller } => {
                 registry::add_connection(connection, self.peer);
-                let path = registry::link(connection.0).map_or("direct", |link| link.path());
                 let info = json!({
-                    "peer": self.peer, "remote": remote.as_str(), "incoming": incoming, "path": path,
+                    "peer": self.peer, "remote": remote.as_str(), "incoming": incoming,
                     "metadata": metadata, "linkup": linkup.is_some(), "caller": caller,
                 });
                 post(Kind::Open, connection.0, text(info), Value::Null);
@@ -53,6 +52,8 @@ impl Sink for PeerSink {
                 registry::remove_connection(connection);
                 post(Kind::Closed, connection.0, error_value(error.as_ref()), Value::Null);
             }
+            Event::Reconnecting { connection } => post(Kind::Reconnecting, connection.0, Value::Null, Value::Null),
+            Event::Reconnected { connection } => post(Kind::Reconnected, connection.0, Value::Null, Value::Null),
             Event::Settled { token, result } => {
                 let (value, error) = match result {
                     Ok(found) => (Value::Text(found.to_string()), Value::Null),

@@ -28,7 +28,7 @@ test('the defaults', () => {
     trickle: true,
     iceCompleteTimeout: 5000,
     iceTransportPolicy: 'all',
-    timeouts: { connect: 15000, idle: 10000, close: 5000, broker: 10000 },
+    timeouts: { connect: 15000, idle: 10000, close: 5000, broker: 10000, resume: 30000 },
     limits: { messageBytes: 67108864, bufferedBytes: 67108864, highWaterMark: 1048576, connections: 10000 },
   });
   assert.deepEqual(read({ token: undefined, limits: undefined, brokerUrl: undefined }), read());
@@ -133,7 +133,7 @@ test('metadata is JSON of at most 16 KiB', () => {
 
 test('timeouts and limits are positive whole numbers', () => {
   const { timeouts, limits } = read({ timeouts: { idle: 1, close: undefined }, limits: { connections: 1 } }).engine;
-  assert.deepEqual(timeouts, { connect: 15000, idle: 1, close: 5000, broker: 10000 });
+  assert.deepEqual(timeouts, { connect: 15000, idle: 1, close: 5000, broker: 10000, resume: 30000 });
   assert.equal(limits.connections, 1);
   for (const [group, name] of [
     ['timeouts', 'connect'],

@@ -35,7 +35,8 @@ class FakeConnection {
 }
 
 /** A transport that calls and comes up; `stats`: what the browser counts. */
-async function called({ stats, kind = LINKUP, limits, receive = { message: 1e6, window: 1e6 } }) {
+async function called({ stats, kind = LINKUP, limits, resume }) {
+  const receive = { message: 1e6, window: 1e6, resume };
   FakeConnection.stats = new Map([['one', stats]]);
   const options = {
     trickle: true,
@@ -47,7 +48,7 @@ async function called({ stats, kind = LINKUP, limits, receive = { message: 1e6, 
   const heard = [];
   const says = (name) => (_link, about) => heard.push([name, about]);
   const peer = Object.fromEntries(
-    ['described', 'opened', 'gone', 'finished', 'failed'].map((name) => [name, says(name)]),
+    ['described', 'opened', 'gone', 'finished', 'failed', 'muted', 'audible'].map((name) => [name, says(name)]),
   );
   Object.assign(peer, { options, put: (...event) => heard.push(event) });
   const transport = new Transport(peer, { kind, receive });
@@ -64,40 +65,104 @@ async function called({ stats, kind = LINKUP, limits, receive = { message: 1e6, 
 const failures = (heard) => heard.filter(([name]) => name === 'failed').map(([, { code }]) => code);
 const pings = ({ sent }) => sent.filter((frame) => frame[0] === 7).length;
 
-test('a browser that asks often needs no PINGs', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
-  const { transport, channel, heard } = await called({ stats: { type: 'candidate-pair', consentRequestsSent: 1 } });
-  t.mock.timers.tick(10 * IDLE);
-  assert.deepEqual([pings(channel), failures(heard)], [0, []]);
+/** So many beats pass, each with its look at the browser's numbers. */
+const beats = async (t, count) => {
+  for (let i = 0; i < count; i++) {
+    t.mock.timers.tick(IDLE / 20);
+    await Promise.resolve();
+    await settle(3);
+  }
+};
+const apis = ['setTimeout', 'setInterval'];
+
+test('a browser that asks often needs no PINGs: it is silent where what was sent is not confirmed', async (t) => {
+  t.mock.timers.enable({ apis });
+  const stats = { type: 'candidate-pair', consentRequestsSent: 1 };
+  const { transport, channel, heard, say } = await called({ stats, resume: true });
+  await beats(t, 30);
+  assert.deepEqual([pings(channel), heard.filter(([name]) => name === 'muted')], [0, []]);
+  const silent = () => heard.filter(([name]) => name === 'muted').length;
+  transport.send('1');
+  await beats(t, 6);
+  say(frames.ack(1, 65));
+  await beats(t, 30);
+  assert.equal(silent(), 0);
+  transport.send('2');
+  await beats(t, 6);
+  assert.equal(silent(), 0);
+  await beats(t, 1);
+  assert.deepEqual([silent(), pings(channel)], [1, 0]);
   transport.abort();
 });
 
-test('another one asks after a third of timeouts.idle, and gives up before its end', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
-  const { transport, pc, channel, heard, say } = await called({ stats: { type: 'candidate-pair' } });
-  for (let i = 0; i < 5; i++) {
-    t.mock.timers.tick(IDLE * 0.14);
+test('a remote that does not answer a PING is silent, and is heard when it says anything', async (t) => {
+  t.mock.timers.enable({ apis });
+  const stats = { type: 'candidate-pair', bytesReceived: 1 };
+  const { transport, channel, heard, say } = await called({ stats, resume: true });
+  const said = () => heard.map(([name]) => name).filter((name) => name === 'muted' || name === 'audible');
+  for (let i = 1; i < 4; i++) {
+    await beats(t, 4);
     assert.equal(pings(channel), i);
-    t.mock.timers.tick(IDLE * 0.19);
-    assert.equal(pings(channel), i + 1);
-    // Anything is a sign of life.
     say(i % 2 ? frames.ack(0, 0) : frames.stream(9, 1, [1]));
-    // The beat goes on: from here on as at the beginning.
-    t.mock.timers.tick(IDLE * 0.12);
-    say(frames.ack(0, 0));
   }
-  t.mock.timers.tick(IDLE * 0.7);
+  await beats(t, 9);
+  // The browser itself hears the remote: that is asleep, or SCTP sends a lost burst again, after seconds.
+  for (let i = 0; i < 5; i++) {
+    stats.bytesReceived += 1;
+    await beats(t, 6);
+  }
+  assert.deepEqual(said(), []);
+  await beats(t, 6);
+  assert.deepEqual(said(), ['muted']);
+  await beats(t, 15);
+  assert.deepEqual(said(), ['muted'], 'once');
+  stats.bytesReceived += 1;
+  await beats(t, 6);
+  assert.deepEqual(said(), ['muted', 'audible']);
+  await beats(t, 6);
+  say(frames.ack(0, 0));
+  await beats(t, 1);
+  assert.deepEqual(said(), ['muted', 'audible', 'muted', 'audible']);
   assert.deepEqual(failures(heard), []);
-  // A lost burst: SCTP sends it again after seconds, and meanwhile the browser itself hears the remote.
-  t.mock.timers.tick(IDLE * 0.21);
-  assert.deepEqual(failures(heard), []);
-  pc.iceConnectionState = 'disconnected';
-  t.mock.timers.tick(IDLE * 0.15);
-  assert.deepEqual(failures(heard), ['ERR_CONNECTION_LOST']);
-  assert.equal(pings(channel), 6);
   transport.abort();
-  t.mock.timers.tick(10 * IDLE);
-  assert.equal(failures(heard).length, 1);
+  await beats(t, 30);
+  assert.equal(said().length, 4);
+});
+
+test('what the browser doubts is silent at once, and heard when it does no more', async (t) => {
+  t.mock.timers.enable({ apis });
+  const { transport, pc, heard } = await called({ stats: { consentRequestsSent: 1 }, resume: true });
+  const said = () => heard.map(([name]) => name).filter((name) => name === 'muted' || name === 'audible');
+  for (const [state, words] of [
+    ['disconnected', ['muted']],
+    ['connected', ['muted', 'audible']],
+    ['completed', ['muted', 'audible']],
+  ]) {
+    pc.iceConnectionState = state;
+    pc.oniceconnectionstatechange();
+    t.mock.timers.tick(0);
+    assert.deepEqual(said(), words);
+  }
+  transport.abort();
+});
+
+test('going on over another one, it is that one', async () => {
+  const { transport, pc, channel, heard } = await called({ stats: {}, resume: true });
+  const fresh = await called({ stats: {}, resume: true });
+  transport.send('1');
+  transport.moveOver(fresh.transport);
+  assert.deepEqual([pc.closed, fresh.pc.closed, channel.onmessage], [true, undefined, null]);
+  fresh.say(frames.ack(0, 0));
+  assert.equal(fresh.channel.sent.at(-1), '1');
+  fresh.say(frames.stream(9, 1, [1]));
+  assert.deepEqual(heard.filter(([kind]) => kind === EVENTS.FRAME).length, 1);
+  fresh.pc.iceConnectionState = 'failed';
+  fresh.pc.oniceconnectionstatechange();
+  assert.deepEqual(failures(heard), ['ERR_ICE_FAILED']);
+  fresh.transport.abort();
+  assert.equal(fresh.pc.closed, undefined, 'it is not that one’s any more');
+  transport.abort();
+  assert.equal(fresh.pc.closed, true);
 });
 
 test('a plain client is not asked', async (t) => {
@@ -133,7 +198,7 @@ for (const [stats, after] of [
   [{ consentRequestsSent: 1 }, IDLE * 0.4],
   [{}, 0],
 ]) {
-  test(`what the browser doubts is lost after ${after} ms more`, async (t) => {
+  test(`where nothing can resume, what the browser doubts is lost after ${after} ms more`, async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     const { transport, pc, heard } = await called({ stats });
     const become = (state) => {
@@ -209,20 +274,24 @@ test('descriptions say what we take, and other signals do not', () => {
     PagePeer.prototype.sendSignal.call(self, link, ...args);
     return JSON.parse(sent.pop().message.signal).linkup;
   };
-  const receive = { message: 12_345, window: 8 * 1024 * 1024 };
+  const receive = { message: 12_345, window: 8 * 1024 * 1024, resume: true, relay: true };
   for (const type of ['offer', 'answer']) {
     assert.deepEqual(send({ type, sdp: 'v=0' }), { v: 1, session: 's', metadata: 1, receive });
   }
   assert.deepEqual(send({ type: 'bye' }, { bye: 1 }), { v: 1, session: 's', bye: 1 });
+  link.number = 3;
+  assert.deepEqual(send({ type: 'offer', sdp: 'v=0' }), { v: 1, session: 's', transport: 3 });
+  assert.deepEqual(send({ type: 'resume' }), { v: 1, session: 's', transport: 3 });
   link.kind = PLAIN;
   assert.equal(send({ type: 'offer', sdp: 'v=0' }), undefined);
 });
 
 test('what a remote takes: as it says, or what is usual; windows have a least size', () => {
   const read = (receive) => readSignal(writeSignal(LINKUP, 's', { type: 'offer', sdp: 'v=0' }, { receive })).receive;
-  const usual = { message: 262_144, window: 1_048_576 };
-  assert.deepEqual(read({ message: 5, window: 4_000_000_000 }), { message: 5, window: 4_000_000_000 });
-  assert.deepEqual(read({ message: 0, window: 262_143 }), { message: 0, window: 262_144 });
+  const usual = { message: 262_144, window: 1_048_576, resume: false, relay: false };
+  const most = { message: 5, window: 4_000_000_000, resume: true, relay: true };
+  assert.deepEqual(read(most), most);
+  assert.deepEqual(read({ message: 0, window: 262_143, resume: 1 }), { ...usual, message: 0, window: 262_144 });
   for (const nothing of [
     undefined,
     null,
@@ -245,12 +314,12 @@ test('OPEN says who made the channel', () => {
     [4, false],
   ]) {
     const events = [];
-    const peer = { links: new Set(), put: (...event) => events.push(event) };
+    const peer = { links: new Set(), notePath() {}, put: (...event) => events.push(event) };
     const link = PagePeer.prototype.insert.call(peer, 'b', true);
     const receive = { message: 1, window: 262_144 };
-    Object.assign(link, { state, kind: LINKUP, receive, transport: { path: 'turn' } });
+    Object.assign(link, { state, kind: LINKUP, receive, transport: {} });
     PagePeer.prototype.opened.call(peer, link);
-    assert.deepEqual([events[0][2].caller, events[0][2].path], [caller, 'turn']);
+    assert.equal(events[0][2].caller, caller);
     assert.equal(link.receive, receive, 'the channel needs it as long as it is open');
   }
 });

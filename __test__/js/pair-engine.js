@@ -208,6 +208,7 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
       return true;
     },
     maxMessage: () => 256 * 1024,
+    path: () => 'direct',
     parse: JSON.parse,
     pause: (next) => () => queueMicrotask(() => process.nextTick(next)),
     turn: setImmediate,
@@ -222,7 +223,7 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
     const real = engine[name];
     engine[name] = (...args) => {
       const result = real(...args);
-      if (!['pause', 'parse', 'turn', 'drain', 'buffered', 'maxMessage', 'stream'].includes(name))
+      if (!['pause', 'parse', 'turn', 'drain', 'buffered', 'maxMessage', 'path', 'stream'].includes(name))
         calls.push([name, args, result]);
       return result;
     };

@@ -14,7 +14,7 @@ const words = (text, pattern) => [...text.matchAll(pattern)].map((match) => matc
 const OURS = ['js', 'js/page'].flatMap((folder) =>
   fs
     .readdirSync(path.join(root, folder))
-    .filter((file) => /\.m?js$/.test(file) && !file.endsWith('-native.js'))
+    .filter((file) => /\.m?js$/.test(file) && !/-(native|options)\.js$/.test(file))
     .map((file) => read(`${folder}/${file}`)),
 );
 

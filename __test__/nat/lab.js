@@ -140,8 +140,8 @@ class Peer {
   }
 
   /** Has it do something; resolves with what it then says. */
-  ask(command, what) {
-    const said = this.said(what);
+  ask(command, what, ms) {
+    const said = this.said(what, ms);
     this.child.process.stdin.write(`${command}\n`);
     return said;
   }
@@ -159,6 +159,7 @@ class Lab {
   #folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-nat-'));
   #guard;
   #certificate;
+  #broker;
   /** Where the peer of a side reaches the broker. */
   #urls = {};
 
@@ -303,6 +304,29 @@ class Lab {
     this.#urls[side] = v6 ? `ws://[${BROKER6}]:443` : `ws://${BROKER}:443`;
   }
 
+  /** Gives the peer of a side another address in the same network, as another Wi-Fi would. */
+  move(side, last = 77) {
+    const { lan } = SIDES[side];
+    this.#address(side, 'lan', `${lan}.${last}/24`, `${lan}.1`);
+  }
+
+  /** Gives the router of a side another public address, as a provider does every night. What it had translated is over. */
+  renumber(side, last = 9) {
+    const { wan } = SIDES[side];
+    this.#ip(
+      `nat${side}`,
+      'addr flush dev wan scope global',
+      `addr add ${wan}.${last}/24 dev wan`,
+      `route add default via ${wan}.1`,
+    );
+    this.#ip('pub', `route replace ${wan}.128/25 via ${wan}.${last}`);
+  }
+
+  /** The broker's process ends at once. */
+  async killBroker() {
+    await this.#broker.kill();
+  }
+
   /** From now on nothing passes the router of a side, or everything that it lets through again. */
   blackhole(side, on) {
     this.#in(`nat${side}`, '', 'iptables', on ? '-I' : '-D', 'FORWARD', '-j', 'DROP');
@@ -320,23 +344,43 @@ class Lab {
   async #serve() {
     const { key, certificate } = selfSigned(this.#folder, TURN);
     this.#certificate = certificate;
-    const broker = (node, ...flags) => {
-      const args = [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', SECRET];
-      return this.run(node, args).line('listening on');
-    };
     await Promise.all([
-      broker('pub', '--port', '443', '--turn-port', '3478', '--ice-url', TURN_URLS[2]),
-      broker('turn', '--host', TURN, '--turn-port', '443', '--tls-cert', certificate, '--tls-key', key),
+      this.startBroker(),
+      this.#serveIn('turn', '--host', TURN, '--turn-port', '443', '--tls-cert', certificate, '--tls-key', key),
     ]);
   }
 
-  /** Starts a peer (peer.js) behind the router of a side. */
-  async peer(side, id, options = {}) {
+  async #serveIn(node, ...flags) {
+    const child = this.run(node, [path.join(root, 'bin/linkup.js'), 'broker', ...flags, '--turn-secret', SECRET]);
+    await child.line('listening on');
+    return child;
+  }
+
+  /** The broker begins, or begins again and knows nobody. */
+  async startBroker() {
+    this.#broker = await this.#serveIn('pub', '--port', '443', '--turn-port', '3478', '--ice-url', TURN_URLS[2]);
+  }
+
+  /** Starts a peer (peer.js) behind the router of a side, in Node.js or in a page of a browser. */
+  async peer(side, id, { browser, ...options } = {}) {
     const all = JSON.stringify({ brokerUrl: this.#urls[side], ...options });
-    const args = [path.join(__dirname, 'peer.js'), id, all];
+    const args = [path.join(__dirname, 'peer.js'), id, all, ...(browser ? [browser] : [])];
     const peer = new Peer(this.run(`peer${side}`, args, { SSL_CERT_FILE: this.#certificate }));
-    await peer.said('registered');
+    await peer.said('registered', 60_000);
     return peer;
+  }
+
+  /**
+   * Runs `linkup doctor --json` behind the router of a side. `port`: of another broker in `pub`; `resolver`: a file that it
+   * has for /etc/resolv.conf.
+   */
+  doctor(side, { port = 443, resolver } = {}) {
+    const url = this.#urls[side].replace(/443$/, port);
+    const command = [process.execPath, path.join(root, 'bin/linkup.js'), 'doctor', url, '--json'];
+    // `ip netns exec` gives each command mounts of its own.
+    const mount = ['sh', '-c', 'mount --bind "$0" /etc/resolv.conf && exec "$@"', resolver];
+    const args = ['netns', 'exec', this.namespace(`peer${side}`), ...(resolver ? mount : []), ...command];
+    return new Child('ip', args, { env: { SSL_CERT_FILE: this.#certificate } });
   }
 
   /** Ends what runs in the laboratory, and takes it down. */

@@ -1,84 +1,66 @@
 'use strict';
-// A peer in the laboratory: `node peer.js ID OPTIONS`. Does what the lines of its standard input say, and says as lines
+// A peer in the laboratory: `node peer.js ID OPTIONS [BROWSER]`; with a browser, it is a page there. Does what the lines of its standard input say, and says as lines
 // `WHAT {JSON}` what happens; ends with its standard input.
 //
 //   connect ID    connects and asks for an answer: `answered {path, ms, …}`, or `failed {code}`
 //   relayed ID    waits until the statistics say that a relay is between: `relayed {}`
-//   flood ID      sends numbers, one after the other: `flooding {}`; the other side says `flooded {}` when they come
+//   flood ID [MS] sends a number each MS ms, 5 by default: `flooding {}`; the other side says `flooded {}` when they come
 //   stop ID       sends the last number: `stopped {count}`; the other side says `complete {count}`
+//   alive ID      sends a message, which arrives in its turn: `alive {at}`
+//   path ID PATH  waits until the connection goes that way: `path {}`
 //   close ID      closes the connection: `closed {}`
+//
+// A connection that is interrupted says `reconnecting {at}` and `reconnected {at, path}`.
 
+const fs = require('node:fs');
+const path = require('node:path');
 const readline = require('node:readline');
 const linkup = require('../..');
+const { launch } = require('../page/browser');
+const { commandsOf } = require('./commands');
 
-/** Milliseconds between two numbers. */
-const PACE = 5;
-
-const [id, options] = process.argv.slice(2);
-const peer = linkup.createPeer(id, JSON.parse(options));
+const root = path.join(__dirname, '../..');
+const [id, text, name] = process.argv.slice(2);
+const options = JSON.parse(text);
 const say = (what, about = {}) => console.log(`${what} ${JSON.stringify(about)}`);
 
-let timer;
-let sent = 0;
-let received = 0;
+let browser;
 
-/** Says what comes. Numbers must come one after the other. */
-function follow(connection) {
-  connection.on('close', ({ code }) => say('ended', { peer: connection.id, code, at: Date.now() }));
-  connection.on('message', async (message) => {
-    if (message === 'hello') {
-      say('heard', { path: connection.path });
-      await connection.send('hello yourself');
-    } else if (message.number !== undefined) {
-      if (message.number !== received++) say('disorder', { number: message.number, expected: received - 1 });
-      if (message.number === 0) say('flooded');
-      if (message.last) say('complete', { count: received });
-    }
-  });
+/** The same commands, carried out in a page. */
+async function inPage() {
+  browser = await launch(name);
+  const page = await browser.page('about:blank');
+  for (const file of ['dist/linkup.js', '__test__/nat/commands.js']) {
+    await page.evaluate(fs.readFileSync(path.join(root, file), 'utf8'));
+  }
+  await page.exposeFunction('say', say);
+  await page.evaluate(
+    (...args) => {
+      globalThis.commands = commandsOf(linkup, ...args, say);
+    },
+    id,
+    options,
+  );
+  const run = (command, ...args) => page.evaluate(async (command, args) => commands[command](...args), command, args);
+  // As a promise's value it must not look like one itself.
+  const get = (_, command) => (command === 'then' ? undefined : (...args) => run(command, ...args));
+  return new Proxy({}, { get });
 }
 
-const commands = {
-  async connect(to) {
-    const start = performance.now();
-    const connection = await peer.connect(to);
-    const ms = Math.round(performance.now() - start);
-    follow(connection);
-    const answer = new Promise((resolve) => {
-      connection.on('message', (message) => message === 'hello yourself' && resolve());
+async function main() {
+  const commands = name ? await inPage() : commandsOf(linkup, id, options, say);
+  readline
+    .createInterface({ input: process.stdin })
+    .on('line', (line) => {
+      const [command, ...args] = line.split(' ');
+      Promise.resolve(commands[command](...args)).catch(({ code, message }) =>
+        say('failed', { command, code, message }),
+      );
+    })
+    .on('close', async () => {
+      await browser?.close();
+      process.exit();
     });
-    await connection.send('hello');
-    await answer;
-    const { path, localCandidate, remoteCandidate } = await connection.stats();
-    const pair = [localCandidate, remoteCandidate].map(({ type, address }) => `${type} ${address}`).join(' - ');
-    say('answered', { path: connection.path, ms, pair, measured: path });
-  },
-  async relayed(to) {
-    while ((await peer.connections.get(to).stats()).path !== 'turn')
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    say('relayed');
-  },
-  flood(to) {
-    const connection = peer.connections.get(to);
-    say('flooding');
-    timer = setInterval(() => connection.send({ number: sent++ }).catch(({ code }) => say('refused', { code })), PACE);
-  },
-  async stop(to) {
-    clearInterval(timer);
-    await peer.send(to, { number: sent++, last: true }, { ack: true });
-    say('stopped', { count: sent });
-  },
-  async close(to) {
-    await peer.disconnect(to);
-    say('closed');
-  },
-};
+}
 
-peer.on('register', () => say('registered'));
-peer.on('connection', follow);
-readline
-  .createInterface({ input: process.stdin })
-  .on('line', (line) => {
-    const [command, ...args] = line.split(' ');
-    Promise.resolve(commands[command](...args)).catch(({ code, message }) => say('failed', { command, code, message }));
-  })
-  .on('close', () => process.exit());
+main();

@@ -54,7 +54,7 @@ test('createBroker without turn tells of none', async () => {
   const broker = linkup.createBroker({ port: 0, host: '127.0.0.1' });
   await broker.ready;
   assert.deepEqual(broker.turnAddresses, []);
-  assert.deepEqual(await ice(broker.url), { iceServers: [] });
+  assert.deepEqual((await ice(broker.url)).iceServers, []);
   await broker.close();
 });
 
@@ -89,7 +89,7 @@ test('linkup broker: --turn-port, --no-turn, wrong values', async () => {
   assert.match(iceServers[0].urls[0], /^stun:198\.51\.100\.7:\d+$/);
   await on.kill();
   const off = node([...args, '--turn-port', '0', '--no-turn']);
-  assert.deepEqual(await ice(url(await off.line('listening on ws://'))), { iceServers: [] });
+  assert.deepEqual((await ice(url(await off.line('listening on ws://')))).iceServers, []);
   await off.kill();
   for (const wrong of ['--turn-port=x', '--turn-ports=5', '--turn-address=h', '--tls-key=k']) {
     const { code, output } = await node([...args, '--turn-port', '0', wrong]).exited;

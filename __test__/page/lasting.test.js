@@ -210,6 +210,46 @@ function suite(name, { open, blank, brokerOf }) {
     await page.close();
   });
 
+  // Chromium does that to one in a thousand, some time after it was open.
+  test('a channel that is taken for one that is still connecting is replaced', async () => {
+    const page = await blank();
+    const heard = await page.evaluate(async (name) => {
+      let first = true;
+      class Forgetful extends RTCPeerConnection {
+        constructor(config) {
+          super(config);
+          if (!first) return;
+          first = false;
+          this.addEventListener('datachannel', ({ channel }) => {
+            const forget = () => Object.defineProperty(channel, 'readyState', { value: 'connecting' });
+            channel.addEventListener('message', forget, { once: true });
+          });
+        }
+      }
+      const a = linkup.createPeer(`forgets-a-${name}`, { brokerUrl });
+      const b = linkup.createPeer(`forgets-b-${name}`, { brokerUrl, RTCPeerConnection: Forgetful });
+      const heard = [];
+      b.on('connection', (connection) => {
+        connection.on('message', (message) => {
+          heard.push(message);
+          if (message === 'one') connection.send('back');
+        });
+      });
+      await new Promise((resolve) => b.on('register', resolve));
+      const connection = await a.connect(b.id);
+      connection.on('message', (message) => heard.push(message));
+      const back = new Promise((resolve) => connection.once('message', resolve));
+      await connection.send('one', { ack: true });
+      await back;
+      connection.send('two');
+      await connection.close();
+      await Promise.all([a.close(), b.close()]);
+      return heard;
+    }, name);
+    assert.deepEqual(heard, ['one', 'back', 'two']);
+    await page.close();
+  });
+
   test('a Node.js peer that is killed is gone within timeouts.idle', async () => {
     const script = `
       const peer = require('./index.js').createPeer('victim-${name}', { brokerUrl: '${brokerOf().url}' });

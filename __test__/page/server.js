@@ -31,11 +31,11 @@ async function bundle(file) {
   return outputFiles[0].text;
 }
 
-/** Starts it; `broker` is the one that the pages' peers use. */
-async function serve() {
+/** Starts it; `broker` is the one that the pages' peers use. Connections go over it only where `relay` says so. */
+async function serve({ relay = 0 } = {}) {
   await buildPage();
   const brokers = new Map();
-  const begin = async (port) => createBroker({ port, host: 'localhost' }).ready;
+  const begin = async (port) => createBroker({ port, host: 'localhost', limits: { relay } }).ready;
   const broker = await begin(0);
 
   const blank = (url) => `<!doctype html><meta charset="utf-8"><title>linkup</title>

@@ -73,12 +73,14 @@ for (const name of installed()) {
       const browser = await launch(name);
       try {
         const page = await browser.page(`${broker.url.replace('ws', 'http')}/`);
+        let wrong;
         for (const [index, transport] of [
           [1, 'udp'],
           [2, 'tcp'],
         ]) {
           const { url, length, types } = await page.evaluate(relay, index);
           assert.match(url, new RegExp(`transport=${transport}$`));
+          wrong = url;
           assert.equal(length, 100_000);
           assert.deepEqual(types, ['relay']);
         }
@@ -98,6 +100,25 @@ for (const name of installed()) {
           return result;
         });
         assert.deepEqual(heard, { message: { relayed: 'é' }, paths: ['turn', 'turn'] });
+        // Before it would go over the broker.
+        const { code, message, details } = await page.evaluate(async (urls) => {
+          const iceServers = [{ urls, username: 'x', credential: 'wrong' }];
+          const options = { iceServers, iceTransportPolicy: 'relay', timeouts: { connect: 3000 } };
+          const peer = linkup.createPeer('stranger', options);
+          const { code, message, details } = await peer.connect('node').catch((error) => error);
+          await peer.close();
+          return { code, message, details };
+        }, wrong);
+        assert.equal(code, 'ERR_CONNECT_TIMEOUT');
+        assert.ok(message.endsWith(details.advice), message);
+        assert.match(message, /: no path between 0 addresses here and \d of the remote works\. Look at /);
+        assert.deepEqual(details.local, []);
+        const [{ type, address: far, port, protocol }] = details.remote;
+        assert.deepEqual([type, far, typeof port, protocol], ['relay', host, 'number', 'udp']);
+        const [{ error, ...server }] = details.servers;
+        assert.deepEqual(server, { url: wrong, answered: true });
+        assert.match(error, /^401 /);
+        assert.equal(details.advice, `Look at the credentials for ${wrong}: it refuses.`);
         await node.close();
       } finally {
         await browser.close();

@@ -10,6 +10,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const linkup = require('../../index.js');
 const { ownOptions } = require('../../js/engine-page').engine;
+const broker = require('../../js/broker-options');
 const { NAMES, readOptions } = require('../../js/options');
 const { streamPair } = require('../../js/page/stream');
 const { streamDuplex } = require('../../js/stream-native');
@@ -54,6 +55,10 @@ const SAME = {
   'keyof linkup.StreamEvents': ['stream.js', 'page/stream.js'].flatMap((file) =>
     events(/\b(?:object|pair)\.emit\('(\w+)'/g, file),
   ),
+  'keyof linkup.BrokerOptions': broker.NAMES,
+  'keyof linkup.BrokerLimits': broker.LIMITS,
+  'keyof linkup.BrokerAuth': broker.AUTH,
+  "keyof NonNullable<linkup.BrokerOptions['timeouts']>": Object.keys(broker.TIMEOUTS),
   'keyof linkup.BrokerEvents': events(/\bthis\.emit\('(\w+)'/g, 'broker-native.js'),
   // What is refused as coming later has no type yet.
   'keyof linkup.PeerOptions': [...NAMES.filter((name) => name !== 'identity'), ...ownOptions],

@@ -106,9 +106,16 @@ async function use2(stream: LinkupStream): Promise<void> {
 
 async function serve(): Promise<void> {
   const broker: Broker = await createBroker({ port: 0, host: 'localhost', files: '.', origins: ['localhost'] }).ready;
+  createBroker({
+    authorize: async ({ id, token }) => id === token || 'no',
+    limits: { socketBytes: 0 },
+    auth: { secrets: ['s'] },
+    redis: { url: ['redis://a'], lease: 5 },
+  });
+  await broker.reload();
   broker.on('listening', () => {}).on('error', (error) => error.code);
   console.log(broker.url, broker.port, broker.addresses[0], linkup.createPeer);
-  await broker.unref().ref().close();
+  await broker.unref().ref().close({ drain: 1000 });
 }
 
 console.log(id, state, use, use2, serve);

@@ -19,7 +19,7 @@ class Child {
   /** `limit`: after so many ms it is killed. `namespace`: the network namespace that it runs in. */
   constructor(command, args, { limit, namespace, env }) {
     const full = namespace ? ['ip', 'netns', 'exec', namespace, command, ...args] : [command, ...args];
-    this.name = path.basename(args.find((arg) => !arg.startsWith('-')));
+    this.name = path.basename(command === process.execPath ? args.find((arg) => !arg.startsWith('-')) : command);
     this.output = '';
     this.process = spawn(full[0], full.slice(1), {
       env: { ...process.env, ...env },

@@ -1,20 +1,19 @@
 'use strict';
-// The server that introduces peers: figures of its own process, while servers/load.js keeps it busy.
+// The server that introduces peers: figures of its own process, while bench/load keeps it busy.
 
-const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
-const { Child } = require('../lib/child');
+const { flood, startLoad } = require('../lib/load');
 const { cpuOf, residentOf } = require('../lib/proc');
 const { startServer } = require('../lib/servers');
 
-const LOAD = path.join(__dirname, '../servers/load.js');
-
 // So many sockets come first, and are not counted.
 const WARM_UP = 50;
+// Signals a second of which it is asked how long they take.
+const RATE = 2000;
 
 async function run(contender, { limit, sockets, warm, window }) {
   const server = await startServer(contender.server, { limit });
-  const load = new Child(process.execPath, [LOAD, contender.protocol, server.url], { limit });
+  const load = startLoad(contender.protocol, [server.url], { limit });
   try {
     const { pid } = server.child;
     await load.ask('open', { count: WARM_UP });
@@ -25,17 +24,15 @@ async function run(contender, { limit, sockets, warm, window }) {
     await sleep(300);
     const grown = residentOf(pid) - rss;
 
-    await load.ask('flood');
-    await sleep(warm);
-    const [before, used] = [await load.ask('sample'), cpuOf(pid)];
-    await sleep(window);
-    const [after, usedAfter] = [await load.ask('sample'), cpuOf(pid)];
-    const routed = after.routed - before.routed;
+    const { rate, cpu: perSignal } = await flood(load, [pid], { warm, window });
+    const { p50, p99 } = await load.ask('pace', { rate: RATE, ms: window });
     return {
       rss: grown / sockets,
       accept: accepted / sockets,
-      signal: (usedAfter - used) / routed,
-      rate: (routed / (after.at - before.at)) * 1000,
+      signal: perSignal[0],
+      rate,
+      p50,
+      p99,
       note: `${sockets} sockets`,
     };
   } finally {
@@ -53,8 +50,9 @@ module.exports = [
       { id: 'rss', title: 'bytes of RSS per idle socket', better: 'less', digits: 0 },
       { id: 'signal', title: 'CPU us per routed signal', better: 'less', digits: 1 },
       { id: 'accept', title: 'CPU us per accept + register', better: 'less', digits: 0 },
-      // No comparison: the load generator is the slower one.
-      { id: 'rate', title: 'signals/s (bound by the generator)', digits: 0 },
+      { id: 'rate', title: 'signals/s', better: 'more', digits: 0 },
+      { id: 'p50', title: `ms that one of ${RATE}/s takes, p50`, better: 'less', digits: 2 },
+      { id: 'p99', title: `ms that one of ${RATE}/s takes, p99`, better: 'less', digits: 2 },
     ],
     run,
   },

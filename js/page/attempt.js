@@ -5,8 +5,9 @@
 const EVENTS = require('../events');
 const { Books, Link } = require('./books');
 const { uuid } = require('./random');
+const { isRelay } = require('./relay');
 const { failure } = require('./signal');
-const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, WAITING } = require('./states');
+const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, RESUMING, WAITING } = require('./states');
 
 /** How often a peer that may be on its way back to the broker is asked for. */
 const ASK_AGAIN_AFTER = 100;
@@ -67,7 +68,7 @@ class Attempts extends Books {
     if (!this.broker.registered) return;
     this.limit(link);
     // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
-    if (this.find((other) => other.remote === link.remote && other.state === CLOSING)) return;
+    if (this.find((other) => other.remote === link.remote && (other.state === CLOSING || other.ending))) return;
     link.session = uuid();
     link.state = CALLING;
     this.startTransport(link);
@@ -79,6 +80,7 @@ class Attempts extends Books {
    * remote hears of it. False: it is over.
    */
   lookAgain(link, error, tell) {
+    if (error.code === 'ERR_ICE_FAILED' && this.callOverBroker(link)) return true;
     const late = Date.now() - link.since > this.options.timeouts.connect / 2;
     const { isAttempt, wanted, kind, pathless } = link;
     if (error.code !== 'ERR_ICE_FAILED' || late || !isAttempt || !wanted || kind !== LINKUP || pathless) return false;
@@ -99,10 +101,11 @@ class Attempts extends Books {
   }
 
   /** The broker is back: goes on with what needs it, and says again what it may have lost. */
-  resume(link) {
+  brokerIsBack(link) {
     if (link.state === WAITING) this.begin(link);
     else if (link.state === CALLING) this.#askWhetherThere(link);
-    if ([CALLING, CONNECTING, ANSWERING].includes(link.state)) this.repeat(link);
+    if ([CALLING, CONNECTING, ANSWERING].includes(link.stage)) this.repeat(link);
+    else this.renew(link);
   }
 
   #askWhetherThere(link) {
@@ -144,19 +147,20 @@ class Attempts extends Books {
 
   /** Hands on the remote's candidates that came before the transport could take them. */
   handCandidates(link) {
-    for (const candidate of link.addresses.values()) link.transport.addCandidate(candidate);
+    for (const candidate of link.addresses.values()) link.newest.addCandidate(candidate);
   }
 
   /** The transport has a description of ours. */
   described(link, sdp) {
-    if (!this.options.transforms) return this.describe(link, sdp);
-    this.put(EVENTS.TRANSFORM, this, link.transport, sdp);
+    if (!this.options.transforms || isRelay(sdp)) return this.describe(link, sdp);
+    this.put(EVENTS.TRANSFORM, this, link.newest, sdp);
   }
 
   /** Our description is ready to leave, and with it the candidates that were faster. */
   describe(link, sdp) {
-    if (link.state !== CALLING && link.state !== ANSWERING) return;
-    link.said.push({ type: link.state === CALLING ? 'offer' : 'answer', sdp }, ...link.held);
+    const { stage } = link;
+    if (stage !== CALLING && stage !== ANSWERING) return;
+    link.said.push({ type: stage === CALLING ? 'offer' : 'answer', sdp }, ...link.held);
     link.held = [];
     this.#repeatLater(link);
     this.#passOn(link);
@@ -164,7 +168,7 @@ class Attempts extends Books {
 
   #repeatLater(link) {
     link.after('repeat', REPEAT_AFTER, () => {
-      if (!link.isAttempt) return;
+      if (!link.isAttempt && link.state !== RESUMING) return;
       this.#repeatLater(link);
       this.repeat(link);
     });
@@ -172,7 +176,7 @@ class Attempts extends Books {
 
   /** The transport has an address of ours. Once open, a pair of addresses works. */
   gathered(link, candidate) {
-    if (!link.isAttempt || !this.options.trickle) return;
+    if ((!link.isAttempt && link.state !== RESUMING) || !this.options.trickle) return;
     const body = { type: 'candidate', candidate };
     if (link.said.length === 0) link.held.push(body);
     else {
@@ -190,7 +194,7 @@ class Attempts extends Books {
   /** Says everything again: the remote may have missed it. A linkup peer knows what it has heard already. */
   repeat(link) {
     // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
-    if (link.kind !== PLAIN) link.passed = Math.min(link.passed, link.state === CONNECTING ? 1 : 0);
+    if (link.kind !== PLAIN) link.passed = Math.min(link.passed, link.stage === CONNECTING ? 1 : 0);
     this.#passOn(link);
   }
 
@@ -200,4 +204,4 @@ class Attempts extends Books {
   }
 }
 
-module.exports = { Attempts };
+module.exports = { Attempts, REPEAT_AFTER };

@@ -4,8 +4,9 @@
 
 const EVENTS = require('../events');
 const { WINDOW } = require('./receiver');
+const { canRelay, isRelay } = require('./relay');
 const { writeSignal } = require('./signal');
-const { CLOSING, ENDED, OPEN, UNKNOWN, WAITING } = require('./states');
+const { CLOSING, ENDED, OPEN, RESUMING, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
 
 // Timers of browsers end here; a longer one would be due at once.
@@ -21,6 +22,28 @@ class Link {
   /** What the application will hear when the remote, which has said that it leaves, is gone. */
   farewell = null;
   transport;
+  /** The one that is to take its place, how far it is, and how many came before the newest one. */
+  next;
+  phase = WAITING;
+  number = 0;
+  /** We made the first transport, and make the others, too. */
+  caller = false;
+  /** Which of them carries messages. */
+  carried = 0;
+  /** The newest one goes over the broker; the one that carries messages does. */
+  byRelay = false;
+  relayed = false;
+  /** Transports that were tried since the last one was lost, and since the connection goes over the broker. */
+  tries = 0;
+  looks = 0;
+  /** It is only looked for a better way: nobody is told. */
+  quiet = false;
+  /** It was closed here while it waited for another transport. */
+  ending = false;
+  /** The transport that it has was silent, and is heard again. */
+  audible = false;
+  /** The registration through which a signal of the remote came last. */
+  heardIn = 0;
   /** What a linkup peer takes, as its description says. */
   receive;
   /** When the attempt's time began. */
@@ -41,6 +64,15 @@ class Link {
   reset() {
     this.kind = UNKNOWN;
     this.metadata = undefined;
+    this.clear();
+    /** The request to the broker, whether the remote is there. */
+    this.question = undefined;
+    /** The broker did not know the remote when it was asked, so our offer went nowhere. */
+    this.missed = false;
+  }
+
+  /** Forgets what was said about a transport. */
+  clear() {
     /** The description and then the candidates, in the order of sending: a broker that restarts forgets them. */
     this.said = [];
     /** How many of these were handed to the broker's socket. */
@@ -49,10 +81,6 @@ class Link {
     this.held = [];
     /** The remote's candidates, by their text. */
     this.addresses = new Map();
-    /** The request to the broker, whether the remote is there. */
-    this.question = undefined;
-    /** The broker did not know the remote when it was asked, so our offer went nowhere. */
-    this.missed = false;
   }
 
   get isAttempt() {
@@ -61,7 +89,16 @@ class Link {
 
   /** Whether it is the one that a new call concerns: there is at most one of these for a remote. */
   get isCurrent() {
-    return this.state < CLOSING;
+    return this.state < CLOSING && !this.ending;
+  }
+
+  /** How far the transport is that signals are about, and which that is. */
+  get stage() {
+    return this.state === RESUMING ? this.phase : this.state;
+  }
+
+  get newest() {
+    return this.next ?? this.transport;
   }
 
   /** Whether the application has heard of it and waits for its end. */
@@ -140,10 +177,12 @@ class Books {
     return true;
   }
 
-  /** Gives a link a transport: for a call, or for the answer to an offer. */
-  startTransport(link, offer) {
-    link.transport = new Transport(this, link);
-    link.transport.start(offer);
+  /** Gives a link a transport: for a call, or for the answer to an offer. `peer` hears of one that is to take its place. */
+  startTransport(link, offer, peer) {
+    const transport = new Transport(peer ?? this, link);
+    link[peer ? 'next' : 'transport'] = transport;
+    if (offer !== undefined) link.byRelay = isRelay(offer);
+    transport.start(offer, link.byRelay && this.broker.relay);
   }
 
   /** Takes a link's transport away. */
@@ -153,11 +192,15 @@ class Books {
   }
 
   /** Sends a signal, where there is a registration: the broker passes on nobody else's. */
-  sendSignal({ remote, session, kind }, body, extra) {
+  sendSignal({ remote, session, kind, number }, body, extra) {
     if (!this.broker.registered) return;
     const { id, metadata, limits } = this.options;
-    const about = { metadata, receive: { message: limits.messageBytes, window: WINDOW } };
-    const signal = writeSignal(kind, session, body, body.sdp === undefined ? extra : about);
+    const about = {
+      metadata,
+      receive: { message: limits.messageBytes, window: WINDOW, resume: true, relay: canRelay() },
+    };
+    const more = number ? { transport: number } : body.sdp && about;
+    const signal = writeSignal(kind, session, body, extra ?? more);
     this.broker.send({ message: { type: 'signal', from: id, to: remote, signal } });
   }
 }

@@ -20,6 +20,11 @@ const SPREAD = 100;
 const STABLE_AFTER = 1000;
 /** For so long after coming back, a peer that the broker does not know may be on its way back, too. */
 const RETURN_WINDOW = 2000;
+/** Who has not come back to a broker by then is not on its way. */
+const SETTLED = 30000;
+/** While a connection waits for us: for the broker to show that it is there, and to be reached. */
+const PROBE = 1000;
+const HURRY = 2000;
 /** A server that was only guessed to be a broker, and that is not the last to try, has to answer within this time. */
 const GUESS = 1500;
 
@@ -71,6 +76,15 @@ function session(options, peer) {
     /** Proves that it is the same owner of the id who comes back. */
     secret: takeSecret(id),
 
+    /** How many registrations there were. */
+    count: 0,
+
+    /** Bytes a second that the broker carries between two peers that have no other way. */
+    relay: undefined,
+
+    /** A connection waits for us. */
+    hurries: false,
+
     /** Whether there ever was a registration: then calls wait out an outage. */
     ever: false,
 
@@ -81,6 +95,18 @@ function session(options, peer) {
     /** Whether others may still be on their way back to a broker that we have just come back to. */
     get othersMayReturn() {
       return Date.now() < returnUntil;
+    },
+
+    /** Whether a peer that the broker does not know is not there; it was heard through that registration. */
+    wouldKnow(heardIn) {
+      return state === REGISTERED && (heardIn === broker.count || Date.now() - since > SETTLED);
+    },
+
+    /** A connection has fallen silent, and waits for the broker: is that still there? */
+    probe() {
+      broker.hurries = true;
+      if (state === REGISTERED) ping(PROBE);
+      else if (state !== IDLE) limit(HURRY);
     },
 
     send,
@@ -175,7 +201,7 @@ function session(options, peer) {
   }
 
   function limit(ms) {
-    after(ms, () => failed(late()));
+    after(Math.min(ms, broker.hurries ? HURRY : ms), () => failed(late()));
   }
 
   function open() {
@@ -214,6 +240,7 @@ function session(options, peer) {
     if (!iceFromBroker) return;
     ask({ type: 'ice' }, (_found, _error, message) => {
       try {
+        if (message.relay > 0) broker.relay = message.relay;
         options.iceServers = iceServersOf(message?.iceServers, 'ice').slice(0, MAX_SERVERS);
         if (message.ttl > 0) renewal = setTimeout(askAgain, Math.max(message.ttl * 750, MIN_LIFE));
       } catch {
@@ -270,6 +297,7 @@ function session(options, peer) {
     since = Date.now();
     returnUntil = broker.ever ? since + RETURN_WINDOW : 0;
     broker.ever = true;
+    broker.count += 1;
     pinged = tried = 0;
     toldOffline = toldError = false;
     after(PING_AFTER, check);
@@ -319,10 +347,15 @@ function session(options, peer) {
   function check() {
     if (pinged > heard) return lost(late());
     const quiet = Date.now() - heard;
-    const due = quiet < PING_AFTER;
-    pinged = due ? 0 : Date.now();
-    if (!due) ask({ type: 'ping' });
-    after(due ? PING_AFTER - quiet : timeouts.broker, check);
+    if (quiet >= PING_AFTER) return ping(timeouts.broker);
+    pinged = 0;
+    after(PING_AFTER - quiet, check);
+  }
+
+  function ping(ms) {
+    pinged = Date.now();
+    ask({ type: 'ping' });
+    after(Math.min(ms, timeouts.broker), check);
   }
 
   open();

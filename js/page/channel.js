@@ -41,7 +41,9 @@ class Channel extends Receiver {
   // When a channel to a plain client may be closed.
   #ripe = 0;
 
-  // What is made from it has `tell(what, about)`, which hears: opened, finished, gone, lost, broken.
+  #resumed = false;
+
+  // What is made from it has `tell(what, about)`, which hears: opened, finished, gone, lost, stuck, broken.
 
   // And `ready()`, a promise that all the browser's threads have heard of what has happened. In Chromium a channel says that
   // it is open before: what is sent then is lost, or never taken off its bufferedAmount.
@@ -69,6 +71,20 @@ class Channel extends Receiver {
     else channel.close();
   }
 
+  /** Goes on over the channels of another transport, which is open. */
+  takeOver(other) {
+    const [first, ...rest] = other.#channels.splice(0);
+    for (const channel of this.#channels.splice(0)) silence(channel);
+    first.onopen = null;
+    this.#adopt(first);
+    for (const channel of rest) this.#listen(channel);
+    this.#resumed = true;
+    this.#said = this.#through;
+    this.rewind();
+    for (const data of other.#early.splice(0)) this.#came(data);
+    this.#pump();
+  }
+
   /** The application has got one more of the messages, of that cost. */
   handed(cost) {
     super.handed(cost);
@@ -86,9 +102,7 @@ class Channel extends Receiver {
     clearTimeout(this.#deadline);
     super.drop(error);
     this.dataChannel = undefined;
-    for (const channel of this.#channels.splice(0)) {
-      channel.onopen = channel.onmessage = channel.onerror = channel.onclose = channel.onbufferedamountlow = null;
-    }
+    for (const channel of this.#channels.splice(0)) silence(channel);
   }
 
   #adopt(channel) {
@@ -115,7 +129,7 @@ class Channel extends Receiver {
   /** Goes on with a channel of the remote: one time in a thousand it is 'connecting' again in Chromium, and stays so. */
   #test(channel, pc) {
     if (this.dataChannel !== channel || channel.readyState !== 'connecting') return this.#opened();
-    if (this.link.kind !== LINKUP) return this.tell('lost', new Error('the browser does not open the channel'));
+    if (this.link.kind !== LINKUP) return this.tell('stuck');
     const { label, protocol, ordered, maxRetransmits, maxPacketLifeTime } = channel;
     // For null they take 0.
     const limits = { maxRetransmits: maxRetransmits ?? undefined, maxPacketLifeTime: maxPacketLifeTime ?? undefined };
@@ -137,6 +151,7 @@ class Channel extends Receiver {
     this.prepare();
     if (this.#ripe > 0) this.#ripe += Date.now();
     this.tell('opened');
+    // Another one has taken them over.
     for (const data of this.#early.splice(0)) this.#came(data);
   }
 
@@ -156,10 +171,11 @@ class Channel extends Receiver {
     } else if (kind === FIN) {
       this.finish();
       this.#heard = true;
+      this.#answered = false;
       this.#end();
       this.#answerFin();
     } else {
-      demand(kind === FIN_ACK && this.#said && !this.#through);
+      demand(kind === FIN_ACK && (this.#resumed || (this.#said && !this.#through)));
       this.confirmed();
       this.#through = true;
       this.#settle();
@@ -218,6 +234,11 @@ class Channel extends Receiver {
   #settle() {
     if (this.#through && this.#answered) this.tell(this.#asked ? 'finished' : 'gone');
   }
+}
+
+/** Nothing more is heard of a channel. */
+function silence(channel) {
+  channel.onopen = channel.onmessage = channel.onerror = channel.onclose = channel.onbufferedamountlow = null;
 }
 
 module.exports = { Channel };

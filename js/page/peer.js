@@ -7,7 +7,7 @@ const { session } = require('./broker');
 const { dropSecret } = require('./secrets');
 const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
-const { ANSWERING, ASKING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, WAITING } = require('./states');
+const { ANSWERING, ASKING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, RESUMING, WAITING } = require('./states');
 
 /** How long the words of a remote that has cut the connection may take through the broker. */
 const WORDS = 300;
@@ -24,6 +24,8 @@ function leave({ persisted }) {
 class PagePeer extends Signaling {
   closing = false;
   #closed = false;
+  // Settles when the last words of all connections over the broker are out.
+  #last;
   #closeError = null;
 
   constructor(options, put) {
@@ -37,7 +39,7 @@ class PagePeer extends Signaling {
   // What the application wants.
 
   close(link, error) {
-    if (link.state === OPEN && error === null) return this.#flush(link);
+    if ((link.state === OPEN || link.state === RESUMING) && error === null) return this.#flush(link);
     if (!link.isAttempt && error === null) return;
     this.#cut(link, error ?? failure('ERR_CONNECTION_CLOSED', 'the connection was closed before it was open'));
   }
@@ -51,7 +53,7 @@ class PagePeer extends Signaling {
 
   transformed(transport, sdp) {
     const { link } = transport;
-    if (link.transport === transport) this.describe(link, sdp);
+    if (link.newest === transport) this.describe(link, sdp);
   }
 
   /** Asks the broker for `id`; the answer comes under `token`. */
@@ -68,7 +70,7 @@ class PagePeer extends Signaling {
     this.broker.refuse(error);
     for (const link of this.links) {
       if (link.isAttempt) this.giveUp(link, error);
-      else if (link.state === OPEN) this.#flush(link);
+      else if (link.state === OPEN || link.state === RESUMING) this.#flush(link);
     }
     this.#finishIfDone();
   }
@@ -85,7 +87,7 @@ class PagePeer extends Signaling {
 
   registered() {
     this.put(EVENTS.REGISTERED, this);
-    for (const link of this.links) this.resume(link);
+    for (const link of this.links) this.brokerIsBack(link);
   }
 
   offline(reason, retryIn) {
@@ -94,6 +96,7 @@ class PagePeer extends Signaling {
 
   lost() {
     if (this.closing) this.broker.stop();
+    this.loseRelays();
   }
 
   // What a link's transport says.
@@ -101,19 +104,19 @@ class PagePeer extends Signaling {
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
     const { remote, metadata, kind } = link;
-    const { path } = link.transport;
     const caller = link.state === CONNECTING;
     link.reset();
-    Object.assign(link, { kind, state: OPEN });
+    Object.assign(link, { kind, state: OPEN, caller });
     link.stop();
     const incoming = !link.wanted;
-    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller, path });
+    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller });
+    this.notePath(link);
   }
 
   /** The remote closed it in order. */
   gone(link) {
     // Our own close says how it ended.
-    if (link.state === CLOSING) return;
+    if (link.state === CLOSING || link.ending) return;
     if (!link.isAttempt) return this.end(link, link.farewell);
     const message = `${JSON.stringify(link.remote)} closed the connection before it was open`;
     this.giveUp(link, failure('ERR_CONNECTION_CLOSED', message));
@@ -121,13 +124,15 @@ class PagePeer extends Signaling {
 
   /** The transport is broken; `cut`: by the remote, which may have something to say about it. */
   failed(link, error, cut = false) {
-    if (link.state === OPEN) {
+    // Cut, the remote has ended it, or it has moved over to another transport before us.
+    if ((!cut || link.state === RESUMING) && this.outlives(link, error)) return;
+    if (link.state === OPEN || link.state === RESUMING) {
       const code = error.code === 'ERR_PROTOCOL' ? error.code : 'ERR_CONNECTION_LOST';
       const lost = { ...error, code };
       if (!cut || link.kind !== LINKUP) return this.giveUp(link, lost);
       link.cut = true;
       this.part(link, lost, WORDS);
-    } else if (link.state === CLOSING) this.finished(link, error);
+    } else if (link.state === CLOSING || link.ending) this.finished(link, error);
     else if (link.state === LEAVING) this.end(link, link.farewell);
     else {
       if (!link.wanted && error.code === 'ERR_PROTOCOL') this.putError(error, link.remote);
@@ -151,12 +156,14 @@ class PagePeer extends Signaling {
   deadline(link) {
     const name = JSON.stringify(link.remote);
     if (link.state === OPEN) return;
-    if (link.state === CLOSING) {
-      this.finished(link, failure('ERR_CLOSE_TIMEOUT', `${name} did not confirm the close`));
+    if (link.state === CLOSING || link.state === RESUMING) {
+      const unconfirmed = link.transport?.unsure;
+      this.finished(link, failure('ERR_CLOSE_TIMEOUT', `${name} did not confirm the close`, { unconfirmed }));
     } else if (link.state === LEAVING) this.end(link, link.farewell);
     else if (link.wanted) {
       const message = `no connection to ${name} within ${this.options.timeouts.connect} ms`;
-      this.giveUp(link, link.pathless ?? failure('ERR_CONNECT_TIMEOUT', message));
+      const late = failure('ERR_CONNECT_TIMEOUT', message);
+      this.giveUp(link, link.pathless ?? (link.state === CONNECTING ? link.transport.explained(late) : late));
     }
     // The caller's time is over, too.
     else this.end(link);
@@ -164,7 +171,9 @@ class PagePeer extends Signaling {
 
   /** Closes an open connection in order. */
   #flush(link) {
-    link.state = CLOSING;
+    // Where another transport is in time, it is told then.
+    if (link.state === RESUMING) link.ending = true;
+    else link.state = CLOSING;
     link.after('end', this.options.timeouts.close + CLOSE_GRACE, () => this.deadline(link));
     link.transport.close();
   }
@@ -186,13 +195,18 @@ class PagePeer extends Signaling {
   end(link, error = null, code = undefined, reason = undefined) {
     const { state, transport, isKnown } = link;
     link.transport = undefined;
+    this.stopNext(link);
     if (!this.remove(link)) return;
-    if (code) this.sendBye(link, code, reason);
+    this.calmDown();
     // A bye takes longer than the end of a transport that was open: where it says more, it shall be there first.
-    transport?.abort(code && error && state >= OPEN, error);
+    const last = transport?.abort(code && error && state >= OPEN, error);
+    const bye = () => code && this.sendBye(link, code, reason);
+    // Over the broker it would overtake the last packets.
+    if (last) this.#last = Promise.all([this.#last, last.then(bye)]);
+    else bye();
     if (isKnown) this.put(EVENTS.CLOSED, link, error);
     if (this.closing) {
-      if (state === CLOSING) this.#closeError ??= error;
+      if (state === CLOSING || link.ending) this.#closeError ??= error;
       return this.#finishIfDone();
     }
     const next = this.current(link.remote);
@@ -203,11 +217,14 @@ class PagePeer extends Signaling {
   #finishIfDone() {
     if (this.#closed || this.links.size > 0) return;
     this.#closed = true;
-    this.broker.stop(() => {
-      dropSecret(this.options.id, this.broker.secret);
-      peers.delete(this);
-      this.put(EVENTS.PEER_CLOSED, this, this.#closeError);
-    });
+    const stop = () =>
+      this.broker.stop(() => {
+        dropSecret(this.options.id, this.broker.secret);
+        peers.delete(this);
+        this.put(EVENTS.PEER_CLOSED, this, this.#closeError);
+      });
+    if (this.#last) this.#last.then(stop);
+    else stop();
   }
 }
 

@@ -49,6 +49,7 @@ class Receiver extends Sender {
   // When so much is handed over, the answer to a PING is complete; 0: there was none.
   #wanted = 0;
   #ended = false;
+  #again = false;
   // A message that comes in pieces; its room, or that of one before, which is on its way to the application; how many of
   // these there are.
   #part;
@@ -132,8 +133,16 @@ class Receiver extends Sender {
 
   /** Nothing more comes. */
   finish() {
-    demand(!this.#ended && !this.#part);
+    demand((!this.#ended || this.#again) && !this.#part);
     this.#ended = true;
+  }
+
+  /** There is another transport: the first thing that the remote hears is what we have. An end may come twice. */
+  rewind() {
+    super.rewind();
+    this.#again = true;
+    if (this.#part) this.makeRoom();
+    this.#acknowledge();
   }
 
   /** The application has got a message; below zero, it is the cost of one that came in pieces. */

@@ -40,6 +40,7 @@ class Sender {
   closing = false;
 
   #most;
+  #prepared = false;
   // What the browser has not got yet: of messages the data, its size and the token, by turns; frames of streams; the
   // message of which it has got some pieces.
   #messages = new Fifo();
@@ -61,10 +62,16 @@ class Sender {
   #tokens = new Set();
   #waiting = new Fifo();
   #asks = false;
+  // Frames that are not confirmed, for another transport; how many of them this one has got; whether it is not known yet
+  // which of them have arrived.
+  #kept = new Fifo();
+  #given = 0;
+  #waits = false;
 
   /**
    * What is made from it has `put(kind, a, b, handle)` for the events, of this connection where no other handle is
-   * given; and `frameBytes`, the largest frame that the remote takes.
+   * given; `tell('stuck')`, for a channel that takes nothing more; and `frameBytes`, the largest frame that the
+   * remote takes.
    *
    * @param {object} options the peer's
    * @param {object} link
@@ -76,12 +83,25 @@ class Sender {
 
   /** The channel is open: from now on it is known what may go. */
   prepare() {
+    this.#prepared = true;
     const { dataChannel, frameBytes, link } = this;
     const { ordered, maxRetransmits, maxPacketLifeTime } = dataChannel;
     const reliable = ordered && (maxRetransmits ?? maxPacketLifeTime ?? null) === null;
     this.framed = link.kind === LINKUP && reliable && frameBytes >= MIN_FRAME;
     this.#most = this.framed ? Math.min(MAX_BODY, frameBytes - MAX_HEADER) : frameBytes;
     this.maxMessage = this.framed ? link.receive.message : frameBytes;
+  }
+
+  /** Whether another transport may go on where this one ends. */
+  get resumes() {
+    return this.framed && this.link.receive.resume;
+  }
+
+  /** There is another transport. Nothing goes before the remote has said what it has; what it has not goes first. */
+  rewind() {
+    this.#prepared = true;
+    this.#given = 0;
+    this.#waits = true;
   }
 
   /** Bytes of messages that are not on their way. */
@@ -91,7 +111,9 @@ class Sender {
 
   /** Whether the browser has everything. */
   get allSent() {
-    return !this.#cut && this.#messages.length + this.#streams.length === 0;
+    return (
+      !this.#cut && this.#messages.length + this.#streams.length + this.#kept.length === this.#given && !this.#waits
+    );
   }
 
   /** Whether something was sent. */
@@ -142,7 +164,7 @@ class Sender {
   /** Sends a frame that is not data. */
   write(header) {
     const { dataChannel } = this;
-    if (!this.framed || dataChannel?.readyState !== 'open' || dataChannel.bufferedAmount > MAX_ANSWERS) return;
+    if (!this.framed || !this.#mayGive() || dataChannel.bufferedAmount > MAX_ANSWERS) return;
     dataChannel.send(encodeFrame(header));
   }
 
@@ -162,13 +184,15 @@ class Sender {
   /** Hands to the browser what may go. */
   pump() {
     const { dataChannel } = this;
-    if (dataChannel?.readyState !== 'open') return;
+    if (!this.#mayGive()) return;
     // Before more comes: streams alone may keep the browser's buffer full.
     if (this.#full && this.buffered <= this.options.limits.highWaterMark) {
       this.#full = false;
       this.put(EVENTS.DRAINED, 0);
     }
     this.#room = AT_ONCE - dataChannel.bufferedAmount;
+    if (this.#waits) return;
+    while (this.#room > 0 && this.#given < this.#kept.length) this.#give(this.#kept.peek(this.#given++));
     while (this.#room > 0 && this.#sent - this.#confirmed < MAX_UNCONFIRMED && this.#next());
     if (this.#crowded && this.#crowd < THINNED) {
       this.#crowded = false;
@@ -179,6 +203,11 @@ class Sender {
   /** The remote has so many data frames, and its application messages of that cost: all, where it says no numbers. */
   confirmed(frames = this.#sent, cost = this.#spent) {
     demand(frames >= this.#confirmed && frames <= this.#sent && cost >= this.#handed && cost <= this.#spent);
+    if (this.resumes) {
+      this.#waits = false;
+      this.#given = Math.max(0, this.#given + this.#confirmed - frames);
+      while (this.#confirmed++ < frames) this.#kept.take();
+    }
     this.#confirmed = frames;
     this.#handed = cost;
     while (this.#partial.peek() <= frames) this.#partial.take();
@@ -197,7 +226,7 @@ class Sender {
   }
 
   get #refuses() {
-    return this.closing || this.dataChannel?.readyState !== 'open';
+    return this.closing || !this.dataChannel || (this.dataChannel.readyState !== 'open' && !this.resumes);
   }
 
   /** Sends a frame; whether there was one that may go. */
@@ -244,10 +273,28 @@ class Sender {
     this.#expect(token);
   }
 
-  #transmit(frame) {
+  /** Whether the browser takes something. In Chromium a channel that was open may say 'connecting', and stay so. */
+  #mayGive() {
+    const state = this.dataChannel?.readyState;
+    if (state === 'connecting' && this.#prepared) {
+      this.#prepared = false;
+      queueMicrotask(() => this.tell('stuck'));
+    }
+    return state === 'open';
+  }
+
+  #give(frame) {
     this.dataChannel.send(frame);
     this.#room -= frame.length;
+  }
+
+  #transmit(frame) {
+    this.#give(frame);
     this.#sent += 1;
+    if (this.resumes) {
+      this.#kept.push(frame);
+      this.#given += 1;
+    }
     // Of a plain client's messages nothing more is heard.
     if (!this.framed) this.confirmed();
   }

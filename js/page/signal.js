@@ -37,7 +37,7 @@ function parse(text) {
 /**
  * Reads a signal; throws where it makes no sense.
  *
- * @returns {{kind: number, session?: string, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
+ * @returns {{kind: number, session?: string, number?: number, resume?: boolean, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
  *   bye?: {code: string, reason: string}}} one of the last four, or none of them where it is of no use here
  */
 function readSignal(text) {
@@ -46,11 +46,14 @@ function readSignal(text) {
   const { linkup, candidate, sdp, type } = signal;
   const result = { kind: PLAIN };
   if (linkup !== undefined) {
-    const { v, session, metadata, bye, receive } = linkup ?? {};
+    const { v, session, metadata, bye, receive, transport = 0 } = linkup ?? {};
     demand(Number.isInteger(v) && typeof session === 'string' && session !== '' && session.length <= 64);
     const message = numberOr(receive?.message, USUAL_MESSAGE);
     const window = Math.max(numberOr(receive?.window, USUAL_WINDOW), LEAST_WINDOW);
-    Object.assign(result, { kind: LINKUP, session, metadata, receive: { message, window } });
+    demand(transport >>> 0 === transport);
+    const [resume, relay] = [receive?.resume === true, receive?.relay === true];
+    const takes = { message, window, resume, relay };
+    Object.assign(result, { kind: LINKUP, session, number: transport, metadata, receive: takes });
     if (isObject(bye)) {
       const reason = typeof bye.reason === 'string' ? reasonOf(bye.reason) : '';
       result.bye = { code: codeOf(bye.code, 'ERR_CONNECTION_CLOSED'), reason };
@@ -68,6 +71,11 @@ function readSignal(text) {
       result.offer = sdp;
       result.session ??= plainSession(sdp);
     } else result.answer = sdp;
+  } else if (linkup && type === 'relay') {
+    demand(typeof signal.data === 'string');
+    result.packet = signal.data;
+  } else if (linkup && type === 'resume') {
+    result.resume = true;
     // A newer linkup may say more than we know.
   } else demand(linkup || 'renegotiate' in signal || 'transceiverRequest' in signal);
   return result;

@@ -3,10 +3,10 @@
 // The same rules in Rust: crates/core/src/{signaling,glare}.rs.
 
 const { utf8 } = require('../message');
-const { Attempts } = require('./attempt');
+const { Resume } = require('./resume');
 const EVENTS = require('../events');
 const { failure, readSignal } = require('./signal');
-const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, PLAIN } = require('./states');
+const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, PLAIN, RESUMING } = require('./states');
 
 /** Attempts of strangers that may be under way at once, before they are told to come back later. */
 const MAX_INCOMING = 256;
@@ -15,7 +15,7 @@ const MAX_CANDIDATES = 64;
 /** After a remote's bye: for what it sent before to arrive. */
 const LEAVE_AFTER = 1000;
 
-class Signaling extends Attempts {
+class Signaling extends Resume {
   /** The broker has a signal for us. */
   signaled(from, text) {
     // We never call ourselves: this is a broker's mistake, or somebody's joke.
@@ -26,10 +26,13 @@ class Signaling extends Attempts {
     } catch {
       return this.putError(failure('ERR_PROTOCOL', `no signal: ${text.slice(0, 99)}`), from);
     }
-    if (signal.offer !== undefined) this.#offered(signal);
+    if (signal.packet !== undefined) this.packet(signal);
+    else if ((signal.number && !signal.candidate && !signal.bye) || signal.resume) this.renewed(signal);
+    else if (signal.offer !== undefined) this.#offered(signal);
     else if (signal.answer !== undefined) this.#answered(signal);
     else if (signal.candidate) this.#addressed(signal);
     else if (signal.bye) this.#bade(signal);
+    for (const link of this.links) if (link.remote === from) link.heardIn = this.broker.count;
   }
 
   /**
@@ -94,6 +97,7 @@ class Signaling extends Attempts {
     this.forgetQuestion(link);
     link.transport.setAnswer(answer);
     this.handCandidates(link);
+    this.expectPath(link);
     if (missed) this.repeat(link);
   }
 
@@ -101,11 +105,12 @@ class Signaling extends Attempts {
     const { kind, candidate } = signal;
     const link = this.linkOf(signal);
     if (!link || (kind === PLAIN && link.kind === LINKUP) || !link.isCurrent) return;
-    const { addresses, state, transport } = link;
+    const { addresses, stage, newest } = link;
+    if (kind === LINKUP && signal.number !== link.number) return;
     const key = JSON.stringify(candidate);
     if (candidate.candidate === '' || addresses.size >= MAX_CANDIDATES || addresses.has(key)) return;
     addresses.set(key, candidate);
-    if ([CONNECTING, ANSWERING, OPEN].includes(state)) transport.addCandidate(candidate);
+    if ([CONNECTING, ANSWERING, OPEN].includes(stage)) newest.addCandidate(candidate);
   }
 
   #bade(signal) {
@@ -113,15 +118,19 @@ class Signaling extends Attempts {
     const link = this.linkOf(signal);
     if (!link) return;
     const what = code === 'ERR_DENIED' ? 'denied' : 'ended';
-    const error = failure(code, `${JSON.stringify(signal.remote)} ${what} the connection${reason && ': '}${reason}`);
+    let error = failure(code, `${JSON.stringify(signal.remote)} ${what} the connection${reason && ': '}${reason}`);
+    if (code === 'ERR_ICE_FAILED' && link.isAttempt && link.transport) error = link.transport.explained(error);
     const farewell = code === 'ERR_CONNECTION_CLOSED' ? null : error;
     const unwilling = ['ERR_ABORTED', 'ERR_CONNECTION_CLOSED', 'ERR_CONNECT_TIMEOUT'].includes(code);
     if (link.state === ANSWERING && link.wanted && unwilling) {
       // The remote does not want its own call any more. That says nothing about ours.
       this.callAgain(link);
     } else if (link.state === OPEN) this.part(link, farewell, LEAVE_AFTER);
+    // Nothing more can be on its way.
+    else if (link.state === RESUMING && !link.ending) this.end(link, farewell);
     // Both close: our own flush says how it ended.
-    else if (link.state === CLOSING && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code)) return;
+    else if ((link.state === CLOSING || link.ending) && ['ERR_CONNECTION_CLOSED', 'ERR_PEER_CLOSED'].includes(code))
+      return;
     else if (this.lookAgain(link, error)) return;
     else if (link.state !== LEAVING) this.end(link, error);
     // The transport is gone already, and this says why.

@@ -7,11 +7,13 @@ const CONNECTING = 2;
 const ASKING = 3;
 const ANSWERING = 4;
 const OPEN = 5;
+/** The transport is silent or gone: another one is to take its place. How far that is, is the link's phase. */
+const RESUMING = 6;
 /** Closed here; the transport delivers the rest. */
-const CLOSING = 6;
+const CLOSING = 7;
 /** Closed by the remote; what it sent before is still on its way to us. */
-const LEAVING = 7;
-const ENDED = 8;
+const LEAVING = 8;
+const ENDED = 9;
 
 // What the remote is, as far as its signals have told. A plain simple-peer client never gets a bye.
 
@@ -26,6 +28,7 @@ module.exports = {
   ASKING,
   ANSWERING,
   OPEN,
+  RESUMING,
   CLOSING,
   LEAVING,
   ENDED,

@@ -5,9 +5,9 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -15,13 +15,18 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+use crate::admission::{About, Guest, Slot, count_refusal, refusal};
+use crate::farewell::FAREWELL;
 use crate::files::{Body, Files};
-use crate::server::Shared;
-use crate::session;
+use crate::limits::Visit;
+use crate::metrics::{Count, render};
+use crate::proxies;
+use crate::session::web_socket;
+use crate::stream::Stream;
 
 /// Bytes of a request's head: browsers send all cookies of `localhost`, whichever project they are of.
 const MAX_HEAD: usize = 16 * 1024;
@@ -32,27 +37,56 @@ const RESPONSE: Duration = Duration::from_secs(300);
 const PAGE: &str = "This is a linkup broker: it introduces peers by their ids.\n\n\
     Connect to it with the address of this page, with ws: instead of http:, for example:\n\n    \
     const peer = createPeer('my-id', { brokerUrl: 'ws://localhost:5000' })\n\n\
-    GET /healthz says whether it is well.\n";
+    GET /healthz says whether it is well, /readyz whether it takes new peers.\n";
 
-/// Answers the request of a connection. A WebSocket where it asked for one.
-pub(crate) async fn serve(tcp: TcpStream, shared: Arc<Shared>) -> Option<WebSocketStream<TcpStream>> {
+/// Answers the request of a connection. A WebSocket, and whose it is, where it asked for one.
+///
+/// `visit` is there unless a trusted proxy has connected: then it is the client's that the request names.
+pub(crate) async fn serve(
+    stream: Stream,
+    slot: Slot,
+    ip: IpAddr,
+    visit: Option<Visit>,
+) -> Option<(WebSocketStream<Stream>, Guest)> {
+    let shared = slot.shared();
+    let (metrics, limits) = (shared.clone(), shared.options.limits.clone());
     let handshake_timeout = shared.options.handshake_timeout;
+    let visit = Cell::new(visit);
+    let service = Service { slot, ip, visit, about: Cell::new(None), upgraded: Cell::new(false) };
     let connection = hyper::server::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .timer(TokioTimer::new())
         .header_read_timeout(handshake_timeout)
-        .serve_connection(TokioIo::new(tcp), Service { shared, upgraded: Cell::new(false) })
+        .serve_connection(TokioIo::new(stream), service)
         .without_shutdown();
     // Errors are the client's: it left, was too slow, or does not speak HTTP.
-    let parts = tokio::time::timeout(handshake_timeout + RESPONSE, connection).await.ok()?.ok()?;
-    if !parts.service.upgraded.get() {
+    let parts = match tokio::time::timeout(handshake_timeout + RESPONSE, connection).await {
+        Ok(Ok(parts)) => parts,
+        failed => {
+            if failed.is_err()
+                || failed.is_ok_and(|served| served.is_err_and(|error| error.is_timeout() || error.is_parse()))
+            {
+                metrics.router.metrics().count(Count::RefusedHandshake);
+            }
+            return None;
+        }
+    };
+    let Service { slot, visit, about, upgraded, .. } = parts.service;
+    if !upgraded.get() {
+        // With TLS a client cannot tell otherwise that this is all.
+        let _ = tokio::time::timeout(FAREWELL, parts.io.into_inner().shutdown()).await;
         return None;
     }
-    Some(session::web_socket(parts.io.into_inner(), parts.read_buf).await)
+    let guest = Guest { visit: visit.into_inner()?, about: about.into_inner(), slot };
+    Some((web_socket(parts.io.into_inner(), &parts.read_buf, &limits).await, guest))
 }
 
 struct Service {
-    shared: Arc<Shared>,
+    slot: Slot,
+    /// Whose connection it is.
+    ip: IpAddr,
+    visit: Cell<Option<Visit>>,
+    about: Cell<Option<Box<About>>>,
     upgraded: Cell<bool>,
 }
 
@@ -64,6 +98,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Either<Ready<Answer>, Pin<Box<dyn Future<Output = Answer> + Send>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let shared = self.slot.shared();
         let response = if wants_web_socket(&request) {
             self.upgrade(&request)
         } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -71,11 +106,22 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         } else {
-            match (request.uri().path(), &self.shared.files) {
+            match (request.uri().path(), &shared.files) {
                 ("/healthz", _) => text(StatusCode::OK, "ok"),
-                (path, Some(files)) => return Either::Right(Box::pin(file(files.clone(), path.to_owned()))),
+                ("/readyz", _) if shared.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+                ("/readyz", _) if !shared.router.is_ready() => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, "not yet one with the other brokers\n")
+                }
+                ("/readyz", _) => text(StatusCode::OK, "ready"),
+                ("/metrics", _) if self.may_read_metrics(&request) => {
+                    let page = render(shared.router.metrics(), &shared.gauges());
+                    response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(page).into())
+                }
+                (path, Some(files)) if path != "/metrics" => {
+                    return Either::Right(Box::pin(file(files.clone(), path.to_owned())));
+                }
                 ("/", None) => text(StatusCode::OK, PAGE),
-                (_, None) => text(StatusCode::NOT_FOUND, "not found\n"),
+                _ => text(StatusCode::NOT_FOUND, "not found\n"),
             }
         };
         Either::Left(ready(Ok(response)))
@@ -84,28 +130,64 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 impl Service {
     fn upgrade(&self, request: &Request<Incoming>) -> Response<Body> {
+        let shared = self.slot.shared();
+        let metrics = shared.router.metrics();
+        if shared.is_draining() {
+            metrics.count(Count::RefusedDraining);
+            return text(StatusCode::SERVICE_UNAVAILABLE, "this broker is about to end: connect to another one\n");
+        }
         if !self.admits(request) {
+            metrics.count(Count::RefusedOrigin);
             return text(StatusCode::FORBIDDEN, "this broker is not for pages of this origin\n");
         }
-        match create_response_with_body(request, Body::default) {
-            Ok(response) => {
-                self.upgraded.set(true);
-                response
-            }
+        let answer = match create_response_with_body(request, Body::default) {
+            Ok(response) => response,
             Err(error) => {
                 let mut response = text(StatusCode::BAD_REQUEST, format!("{error}\n"));
                 // RFC 6455, section 4.2.2: what a client of another version may try instead.
                 response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-                response
+                return response;
             }
+        };
+        let ip = self.client(request).unwrap_or(self.ip);
+        let visit = match self.visit.take() {
+            Some(visit) => visit,
+            None => match shared.clients.enter(ip, Instant::now()) {
+                Ok(visit) => visit,
+                Err(full) => {
+                    count_refusal(shared, full, ip);
+                    return text(StatusCode::TOO_MANY_REQUESTS, refusal(full));
+                }
+            },
+        };
+        self.visit.set(Some(visit));
+        if shared.router.guard().asks() {
+            let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+            self.about.set(Some(Box::new(About { address: ip, origin: origin.map(Into::into) })));
+        }
+        self.upgraded.set(true);
+        answer
+    }
+
+    /// Where the request comes from. `None` where nobody knows: an unknown proxy has passed it on, or a known one does
+    /// not say for whom.
+    fn client(&self, request: &Request<Incoming>) -> Option<IpAddr> {
+        let trusted = &self.slot.shared().options.trusted_proxies;
+        match (proxies::is_in(trusted, self.ip), proxies::is_forwarded(request.headers())) {
+            (true, true) => proxies::client(request.headers(), trusted),
+            (false, true) => None,
+            (_, false) => Some(self.ip),
         }
     }
-}
 
-impl Service {
+    fn may_read_metrics(&self, request: &Request<Incoming>) -> bool {
+        let allowed = &self.slot.shared().options.metrics_from;
+        self.client(request).is_some_and(|ip| proxies::is_in(allowed, ip))
+    }
+
     /// Whether the page that asks may use this broker. RFC 6455, section 10.2.
     fn admits(&self, request: &Request<Incoming>) -> bool {
-        let Some(allowed) = &self.shared.options.origins else { return true };
+        let Some(allowed) = &self.slot.shared().options.origins else { return true };
         let mut said = request.headers().get_all(header::ORIGIN).iter();
         said.all(|origin| origin.to_str().is_ok_and(|origin| allowed.iter().any(|allowed| allowed.is(origin))))
     }

@@ -25,6 +25,8 @@ pub(crate) struct Ice {
     own: Option<Own>,
     /// Other servers, with the same secret.
     urls: Vec<String>,
+    /// See [`Options::relay`].
+    relay: Option<u32>,
 }
 
 /// The server of this process.
@@ -63,7 +65,7 @@ impl Ice {
             let host = options.name.clone().or_else(|| options.address.map(host));
             Some(Own { host, port, tls: turn.has_tls() })
         });
-        Ok(Self { secret, ttl: options.turn_ttl.clamp(TTLS.0, TTLS.1), own, urls: urls.clone() })
+        Ok(Self { secret, ttl: options.turn_ttl.clamp(TTLS.0, TTLS.1), own, urls: urls.clone(), relay: options.relay })
     }
 
     /// The servers for a peer, whose socket has reached us at `local`. `now` is in seconds since 1970.
@@ -82,13 +84,13 @@ impl Ice {
         }
         urls.extend_from_slice(&self.urls);
         if urls.is_empty() {
-            return IceServers::default();
+            return IceServers { relay: self.relay, ..IceServers::default() };
         }
         let credentials =
             self.secret.as_ref().map(|secret| secret.credentials(peer.as_str(), now + self.ttl.as_secs()));
         let ttl = credentials.is_some().then_some(self.ttl.as_secs());
         let (username, credential) = credentials.unzip();
-        IceServers { ice_servers: vec![IceServer { urls, username, credential }], ttl }
+        IceServers { ice_servers: vec![IceServer { urls, username, credential }], ttl, relay: self.relay }
     }
 }
 
@@ -119,7 +121,10 @@ mod tests {
 
     #[test]
     fn there_may_be_none() {
-        let ice = ice(&[], Some("north")).unwrap();
+        let mut ice = ice(&[], Some("north")).unwrap();
+        let relay = Some(64 * 1024);
+        assert_eq!(ice.servers(&alice(), None, 0), IceServers { relay, ..IceServers::default() });
+        ice.relay = None;
         assert_eq!(ice.servers(&alice(), None, 0), IceServers::default());
     }
 
@@ -150,6 +155,7 @@ mod tests {
             ttl: Duration::from_secs(60),
             own: Some(Own { host: host.map(Into::into), port: 3478, tls }),
             urls: Vec::new(),
+            relay: None,
         };
         let urls = |ice: Ice, local: &str| ice.servers(&alice(), local.parse().ok(), 0).ice_servers[0].urls.clone();
         let expected =

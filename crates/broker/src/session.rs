@@ -6,31 +6,31 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream};
-use linkup_proto::broker::{CLOSE_TAKEN_OVER, Response};
-use linkup_proto::{Error as LinkupError, ErrorCode, limits::MAX_BROKER_FRAME_BYTES};
+use linkup_proto::broker::{CLOSE_TAKEN_OVER, Frame, Response};
+use linkup_proto::{Error as LinkupError, ErrorCode};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use crate::admission::Guest;
+use crate::auth::AuthRequest;
+use crate::farewell::{
+    CLOSE_GOING_AWAY, CLOSE_INVALID, CLOSE_POLICY, CLOSE_PROTOCOL, CLOSE_RESTART, CLOSE_TOO_BIG, CLOSE_UNSUPPORTED,
+    Close, FAREWELL, Over, say_farewell,
+};
+use crate::limits::{Limits, Meter, Over as Limit};
+use crate::metrics::{Count, Metrics};
 use crate::outbox::End;
-use crate::router::{Answer, Router, Seat};
-
-const CLOSE_GOING_AWAY: u16 = 1001;
-const CLOSE_PROTOCOL: u16 = 1002;
-const CLOSE_UNSUPPORTED: u16 = 1003;
-const CLOSE_INVALID: u16 = 1007;
-const CLOSE_TOO_BIG: u16 = 1009;
+use crate::router::{Answer, Claim, Seat};
+use crate::stream::Stream as Connection;
 
 /// Bytes of the read buffer, allocated per socket: half of what an idle one costs. A frame that is larger makes it
 /// grow, and few are.
@@ -39,62 +39,43 @@ const READ_BUFFER: usize = 2048;
 /// Bytes that are collected before a write. More only matters under load, and each socket keeps it.
 const WRITE_BUFFER: usize = 4096;
 
-/// Bytes that tungstenite may hold for a client that does not read: two of the largest frames.
-const MAX_WRITE_BUFFER: usize = 3 * MAX_BROKER_FRAME_BYTES;
+/// Frames that tungstenite may hold for a client that does not read, of the largest: two, and what it is writing.
+const WRITE_FRAMES: usize = 3;
 
 /// Frames of one socket that are handled before the others have their turn. For large ones tokio's own budget, 128
 /// reads, ends the turn earlier: long before one sender can fill the outbox of a client that does read.
 const TURN_FRAMES: usize = 16;
 
-/// How long the last words may take, the client's own close included.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// Makes a WebSocket of a TCP connection after its handshake. `read` is what came behind the handshake.
-pub(crate) async fn web_socket(tcp: TcpStream, read: Bytes) -> WebSocketStream<TcpStream> {
+pub(crate) async fn web_socket(stream: Connection, read: &[u8], limits: &Limits) -> WebSocketStream<Connection> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(Some(MAX_BROKER_FRAME_BYTES))
-        .max_frame_size(Some(MAX_BROKER_FRAME_BYTES));
-    WebSocketStream::from_partially_read(tcp, read.to_vec(), Role::Server, Some(config)).await
+        .max_write_buffer_size(WRITE_FRAMES * limits.frame_bytes)
+        .max_message_size(Some(limits.frame_bytes))
+        .max_frame_size(Some(limits.frame_bytes));
+    WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await
 }
 
-/// How a session ends.
-pub(crate) enum Over {
-    /// The connection is gone.
-    Gone,
-    /// The client closed it.
-    Closed,
-    /// Dropped without a word, which would not be heard: the reason for the log.
-    Dropped(&'static str),
-    /// With a close frame.
-    Close(Close),
-}
+/// Something about which somebody else is asked.
+type Asking = Pin<Box<dyn Future<Output = Asked> + Send>>;
 
-/// The last words to a client.
-pub(crate) struct Close {
-    code: u16,
-    reason: &'static str,
-    error: Option<Response>,
-}
-
-impl Over {
-    fn close(code: u16, reason: &'static str) -> Self {
-        Self::Close(Close { code, reason, error: None })
-    }
-
-    fn close_with_error(code: u16, reason: &'static str, message: String) -> Self {
-        let error = Some(Response::error(None, LinkupError::new(ErrorCode::Protocol, message)));
-        Self::Close(Close { code, reason, error })
-    }
+enum Asked {
+    /// Whether a registration is allowed.
+    Decided(Box<Claim>, Result<(), String>),
+    /// What other brokers have a part in.
+    Answered(Answer),
 }
 
 /// One WebSocket among the others.
 pub(crate) struct Session {
-    web_socket: WebSocketStream<TcpStream>,
+    web_socket: WebSocketStream<Connection>,
     seat: Seat,
-    ping_interval: Duration,
+    guest: Guest,
+    meter: Meter,
+    /// Nothing is read until that is known: what comes next may need the id, signals keep their order, and a client has no more
+    /// than one such question under way.
+    asking: Option<Asking>,
     /// When the last frame of any kind came.
     heard: Instant,
     next_ping: Instant,
@@ -105,21 +86,17 @@ pub(crate) struct Session {
 
 impl Session {
     /// Gives a WebSocket its place. `None` where the broker closes, of which the client was told.
-    ///
-    /// `ping_interval` is at least 1 ms and at most a day.
-    pub(crate) async fn begin(
-        web_socket: WebSocketStream<TcpStream>,
-        router: &Arc<Router>,
-        ping_interval: Duration,
-    ) -> Option<Self> {
-        let Some(seat) = router.seat() else {
+    pub(crate) async fn begin(web_socket: WebSocketStream<Connection>, guest: Guest) -> Option<Self> {
+        let Some(seat) = guest.slot.shared().router.seat() else {
             let close = Close { code: CLOSE_GOING_AWAY, reason: "going away", error: None };
             say_farewell(web_socket, VecDeque::new(), close).await;
             return None;
         };
+        guest.shared().router.metrics().count(Count::Opened);
         let heard = Instant::now();
-        let next_ping = heard + ping_interval;
-        Some(Self { web_socket, seat, ping_interval, heard, next_ping, ping_due: false, blocked: false })
+        let next_ping = heard + guest.shared().options.ping_interval;
+        let meter = Meter::new(heard.into_std());
+        Some(Self { web_socket, seat, guest, meter, asking: None, heard, next_ping, ping_due: false, blocked: false })
     }
 
     /// Serves the client until it is over, and says why it is.
@@ -132,25 +109,34 @@ impl Session {
 
     /// Frees the id, and then says the last words.
     pub(crate) async fn end(self, over: Over) {
-        let Self { mut web_socket, seat, .. } = self;
-        let rest = std::iter::from_fn(|| seat.outbox().pop()).collect();
+        let Self { mut web_socket, seat, guest, .. } = self;
+        let rest = std::iter::from_fn(|| seat.outbox().pop()).map(|(frame, _)| frame).collect();
+        let ip = guest.visit.client().ip;
         // First: the last words may take a second, and who hears them may register again at once.
         drop(seat);
         match over {
             Over::Gone => {}
             // tungstenite has made the answer to the close frame. A client that does not wait does not hear it.
             Over::Closed => drop(timeout(FAREWELL, web_socket.flush()).await),
-            Over::Dropped(why) => tracing::info!("dropped a socket: {why}"),
-            Over::Close(close) => say_farewell(web_socket, rest, close).await,
+            Over::Dropped(why) => tracing::info!(%ip, "dropped a socket: {why}"),
+            Over::Close(close) => {
+                tracing::debug!(%ip, code = close.code, reason = close.reason, "closing a socket");
+                say_farewell(web_socket, rest, close).await;
+            }
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Over> {
         if let Some(end) = self.seat.outbox().watch(cx) {
             return Poll::Ready(match end {
-                End::TakenOver => Over::close(CLOSE_TAKEN_OVER, "taken over"),
+                End::TakenOver => {
+                    self.metrics().count(Count::TakenOver);
+                    Over::close(CLOSE_TAKEN_OVER, "taken over")
+                }
                 End::GoingAway => Over::close(CLOSE_GOING_AWAY, "going away"),
-                End::TooSlow => Over::Dropped("it does not read what is sent to it"),
+                End::Restarting => Over::close(CLOSE_RESTART, "connect again, perhaps to another broker"),
+                End::Lost => Over::close(CLOSE_GOING_AWAY, "the id is somebody else's now"),
+                End::TooSlow => self.too_slow(),
             });
         }
         if let Poll::Ready(over) = self.poll_traffic(cx) {
@@ -162,8 +148,21 @@ impl Session {
         }
         match self.poll_flush(cx) {
             Poll::Ready(Err(over)) => Poll::Ready(over),
-            _ => Poll::Pending,
+            _ => {
+                let (_, written) = self.web_socket.get_mut().take_counts();
+                self.metrics().add(Count::BytesOut, written);
+                Poll::Pending
+            }
         }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.guest.shared().router.metrics()
+    }
+
+    fn too_slow(&self) -> Over {
+        self.metrics().count(Count::DroppedSlow);
+        Over::Dropped("it does not read what is sent to it")
     }
 
     /// Writes and reads as much as goes without waiting.
@@ -174,22 +173,37 @@ impl Session {
             {
                 return Poll::Ready(over);
             }
+            let mut now = None;
             loop {
                 if let Err(error) = ready!(Pin::new(&mut self.web_socket).poll_ready(cx)) {
-                    return Poll::Ready(over_of(error));
+                    return Poll::Ready(self.over_of(error));
                 }
-                let Some(frame) = self.seat.outbox().pop() else { break };
+                let Some((frame, came)) = self.seat.outbox().pop() else { break };
+                let now = *now.get_or_insert_with(std::time::Instant::now);
+                self.metrics().routed(now.saturating_duration_since(came));
                 if let Err(over) = self.write(Message::Text(frame)) {
                     return Poll::Ready(over);
                 }
             }
-            let message = match ready!(Pin::new(&mut self.web_socket).poll_next(cx)) {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => return Poll::Ready(over_of(error)),
-                None => return Poll::Ready(Over::Gone),
+            if let Some(over) = ready!(self.poll_asking(cx)) {
+                return Poll::Ready(over);
+            }
+            let next = Pin::new(&mut self.web_socket).poll_next(cx);
+            let limit = self.measure(&next);
+            let message = match next {
+                Poll::Pending => match limit {
+                    Some(limit) if self.meter.strike() => return Poll::Ready(self.over_limit(limit)),
+                    _ => return Poll::Pending,
+                },
+                Poll::Ready(Some(Ok(message))) => message,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.over_of(error)),
+                Poll::Ready(None) => return Poll::Ready(Over::Gone),
             };
-            self.heard = Instant::now();
-            if let Some(over) = self.receive(message) {
+            let over = match limit {
+                Some(limit) => self.refuse(limit, &message),
+                None => self.receive(message),
+            };
+            if let Some(over) = over {
                 return Poll::Ready(over);
             }
         }
@@ -197,10 +211,84 @@ impl Session {
         Poll::Pending
     }
 
+    /// Counts what has come. `Some` where it is over a limit.
+    fn measure(&mut self, next: &Poll<Option<Result<Message, Error>>>) -> Option<Limit> {
+        let (read, written) = self.web_socket.get_mut().take_counts();
+        let is_message = matches!(next, Poll::Ready(Some(Ok(_))));
+        if read == 0 && written == 0 && !is_message {
+            return None;
+        }
+        let shared = self.guest.slot.shared();
+        let metrics = shared.router.metrics();
+        metrics.add(Count::BytesOut, written);
+        metrics.add(Count::BytesIn, read);
+        let now = Instant::now();
+        if is_message {
+            self.heard = now;
+        }
+        let limit = self.meter.take(is_message.into(), read, &shared.rates, &self.guest.visit, now.into_std()).err()?;
+        metrics.count(match limit {
+            Limit::SocketMessages => Count::RefusedSocketMessages,
+            Limit::SocketBytes => Count::RefusedSocketBytes,
+            Limit::AddressMessages => Count::RefusedAddressMessages,
+            Limit::AddressBytes => Count::RefusedAddressBytes,
+        });
+        Some(limit)
+    }
+
+    /// Answers a message that is over a limit.
+    fn refuse(&mut self, limit: Limit, message: &Message) -> Option<Over> {
+        match message {
+            Message::Close(_) => Some(Over::Closed),
+            _ if self.meter.strike() => Some(self.over_limit(limit)),
+            Message::Text(text) => {
+                let id = Frame::parse(text).map_or_else(|bad| bad.id, |frame| frame.id);
+                self.write(Message::text(limit_error(limit, id).to_text())).err()
+            }
+            _ => None,
+        }
+    }
+
+    fn over_limit(&self, limit: Limit) -> Over {
+        self.metrics().count(Count::DroppedLimit);
+        let ip = self.guest.visit.client().ip;
+        tracing::info!(%ip, ?limit, "closed a socket that goes on over a limit");
+        Over::Close(Close { code: CLOSE_POLICY, reason: "over a limit", error: Some(limit_error(limit, None)) })
+    }
+
+    /// Ready where nobody is asked, or what was decided is done.
+    fn poll_asking(&mut self, cx: &mut Context<'_>) -> Poll<Option<Over>> {
+        let Some(asking) = &mut self.asking else { return Poll::Ready(None) };
+        let asked = ready!(asking.as_mut().poll(cx));
+        self.asking = None;
+        // Meanwhile it was not read.
+        self.heard = Instant::now();
+        Poll::Ready(match asked {
+            Asked::Decided(claim, decision) => {
+                let answer = self.seat.decided(*claim, decision);
+                self.answer(answer)
+            }
+            Asked::Answered(answer) => self.answer(answer),
+        })
+    }
+
+    fn ask(&mut self, claim: Box<Claim>) {
+        let Some(about) = &self.guest.about else { return };
+        let request = AuthRequest {
+            id: claim.id.clone(),
+            token: claim.token.clone(),
+            origin: about.origin.as_deref().map(str::to_owned),
+            address: about.address,
+        };
+        let decision = self.guest.shared().router.guard().ask(request);
+        self.asking = Some(Box::pin(async move { Asked::Decided(claim, decision.await) }));
+    }
+
     fn receive(&mut self, message: Message) -> Option<Over> {
         let answer = match message {
             Message::Text(text) => self.seat.hear(&text),
             Message::Binary(_) => {
+                self.metrics().count(Count::RefusedProtocol);
                 let message = "a frame is JSON text, not binary".to_owned();
                 return Some(Over::close_with_error(CLOSE_UNSUPPORTED, "binary", message));
             }
@@ -208,15 +296,36 @@ impl Session {
             // tungstenite answers a ping by itself.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return None,
         };
+        self.answer(answer)
+    }
+
+    fn answer(&mut self, answer: Answer) -> Option<Over> {
         match answer {
             Answer::None => None,
+            Answer::Ask(claim) => {
+                self.ask(claim);
+                None
+            }
+            Answer::Later(later) => {
+                self.asking = Some(Box::pin(async move { Asked::Answered(later.await) }));
+                None
+            }
             Answer::Ice(id, peer) => {
                 let local = self.web_socket.get_ref().local_addr().ok().map(|address| address.ip());
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-                let servers = json!(self.seat.ice().servers(&peer, local, now));
+                let servers = json!(self.guest.shared().router.ice().servers(&peer, local, now));
                 self.write(Message::text(Response::ok(Some(id), servers).to_text())).err()
             }
-            Answer::Response(response) => self.write(Message::text(response.to_text())).err(),
+            Answer::Response(response) => {
+                let denied = |error: &LinkupError| error.code == ErrorCode::NotAuthorized;
+                if response.error.as_ref().is_some_and(denied) && self.meter.strike() {
+                    // Somebody tries out secrets.
+                    self.metrics().count(Count::DroppedLimit);
+                    let close = Close { code: CLOSE_POLICY, reason: "refused too often", error: Some(response) };
+                    return Some(Over::Close(close));
+                }
+                self.write(Message::text(response.to_text())).err()
+            }
             Answer::NotJson(response) => {
                 Some(Over::Close(Close { code: CLOSE_INVALID, reason: "not JSON", error: Some(response) }))
             }
@@ -224,15 +333,20 @@ impl Session {
     }
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Over> {
+        let ping_interval = self.guest.shared().options.ping_interval;
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let dead = self.heard + 2 * self.ping_interval;
+            // One that is not read cannot be heard.
+            let heard = if self.asking.is_some() { now } else { self.heard };
+            let dead = heard + 2 * ping_interval;
             if now >= dead {
+                self.metrics().count(Count::DroppedSilent);
                 return Poll::Ready(Over::Dropped("nothing was heard of it for two ping intervals"));
             }
             if now >= self.next_ping {
-                self.next_ping = now + self.ping_interval;
+                self.next_ping = now + ping_interval;
                 self.ping_due = true;
+                self.meter.forgive();
             }
             timer.as_mut().reset(self.next_ping.min(dead));
         }
@@ -249,51 +363,39 @@ impl Session {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
         let result = Pin::new(&mut self.web_socket).poll_flush(cx);
         self.blocked = result.is_pending();
-        result.map_err(over_of)
+        result.map_err(|error| self.over_of(error))
     }
 
     fn write(&mut self, message: Message) -> Result<(), Over> {
-        Pin::new(&mut self.web_socket).start_send(message).map_err(over_of)
+        let result = Pin::new(&mut self.web_socket).start_send(message);
+        result.map_err(|error| self.over_of(error))
+    }
+
+    /// What an error of the WebSocket means for the session.
+    fn over_of(&self, error: Error) -> Over {
+        match error {
+            Error::Capacity(_) => {
+                self.metrics().count(Count::RefusedFrame);
+                let message = format!("a frame has at most {} bytes", self.guest.shared().options.limits.frame_bytes);
+                Over::close_with_error(CLOSE_TOO_BIG, "too large", message)
+            }
+            Error::Utf8(_) => {
+                self.metrics().count(Count::RefusedProtocol);
+                Over::close_with_error(CLOSE_INVALID, "not UTF-8", "this is not UTF-8".to_owned())
+            }
+            Error::WriteBufferFull(_) => self.too_slow(),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Over::Gone,
+            Error::Protocol(_) => {
+                self.metrics().count(Count::RefusedProtocol);
+                Over::close(CLOSE_PROTOCOL, "protocol error")
+            }
+            _ => Over::Gone,
+        }
     }
 }
 
-/// What an error of the WebSocket means for the session.
-fn over_of(error: Error) -> Over {
-    match error {
-        Error::Capacity(_) => {
-            let message = format!("a frame has at most {MAX_BROKER_FRAME_BYTES} bytes");
-            Over::close_with_error(CLOSE_TOO_BIG, "too large", message)
-        }
-        Error::Utf8(_) => Over::close_with_error(CLOSE_INVALID, "not UTF-8", "this is not UTF-8".to_owned()),
-        Error::WriteBufferFull(_) => Over::Dropped("it does not read what is sent to it"),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Over::Gone,
-        Error::Protocol(_) => Over::close(CLOSE_PROTOCOL, "protocol error"),
-        _ => Over::Gone,
-    }
-}
-
-/// Sends what still waits, the error and the close frame, and gives the client a second to read them.
-async fn say_farewell(mut web_socket: WebSocketStream<TcpStream>, rest: VecDeque<Utf8Bytes>, close: Close) {
-    let Close { code, reason, error } = close;
-    tracing::debug!(code, reason, "closing a socket");
-    let words = async {
-        for frame in rest {
-            web_socket.feed(Message::Text(frame)).await?;
-        }
-        if let Some(error) = error {
-            web_socket.feed(Message::text(error.to_text())).await?;
-        }
-        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
-        web_socket.send(Message::Close(Some(frame))).await?;
-        let mut tcp = web_socket.into_inner();
-        tcp.shutdown().await?;
-        // To close while bytes of the client are unread resets the connection, and our last words are lost with it.
-        let mut unread = [0; 1024];
-        while tcp.read(&mut unread).await? > 0 {}
-        Ok::<_, Error>(())
-    };
-    // A client that is gone, or takes longer, does not hear them.
-    let _ = timeout(FAREWELL, words).await;
+fn limit_error(limit: Limit, id: Option<String>) -> Response {
+    Response::error(id, LinkupError::new(ErrorCode::Protocol, limit.text()))
 }
 
 #[cfg(test)]
@@ -301,21 +403,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use futures_util::StreamExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::admission::Slot;
+    use crate::server::Shared;
 
     #[tokio::test]
     async fn what_waits_is_sent_before_the_close() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-        let server = web_socket(listener.accept().await.unwrap().0, Bytes::new()).await;
-        let ice = crate::ice::Ice::new(&crate::Options::default(), None, None).unwrap();
-        let router = Arc::new(Router::new(ice));
-        let mut session = Session::begin(server, &router, Duration::from_secs(1)).await.unwrap();
+        let options = crate::Options::default();
+        let server = web_socket(listener.accept().await.unwrap().0.into(), &[], &options.limits).await;
+        let slot = Slot::take(&Shared::of(options)).unwrap();
+        let visit = slot.shared().clients.enter([127, 0, 0, 1].into(), std::time::Instant::now()).unwrap();
+        let mut session = Session::begin(server, Guest { slot, visit, about: None }).await.unwrap();
         session.seat.outbox().push("last".into());
-        router.close();
+        session.guest.shared().router.close();
         let over = session.run().await;
         let end = tokio::spawn(session.end(over));
         assert_eq!(client.next().await.unwrap().unwrap(), Message::text("last"));

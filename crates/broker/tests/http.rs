@@ -225,3 +225,49 @@ async fn a_client_that_sends_no_request_is_dropped() {
         let _ = within(tcp.read_to_end(&mut Vec::new())).await;
     }
 }
+
+#[tokio::test]
+async fn says_how_it_is_doing() {
+    let broker = broker();
+    let mut a = common::Client::registered(&broker, "a").await;
+    a.ask(serde_json::json!({"type": "signal", "to": "a", "signal": ""})).await;
+    let (status, headers, body) = get(&broker, "/metrics").await;
+    assert_eq!(status, OK);
+    assert!(headers.contains("content-type: text/plain; version=0.0.4"), "{headers}");
+    let page = String::from_utf8(body).unwrap();
+    for line in [
+        "linkup_peers 1",
+        "linkup_web_sockets 1",
+        "linkup_messages_total{type=\"signal\"} 1",
+        "linkup_messages_total{type=\"register\"} 1",
+        "linkup_web_sockets_total 1",
+        "linkup_connections_total 2",
+    ] {
+        assert!(page.lines().any(|written| written == line), "{line}\n{page}");
+    }
+    assert!(common::metric(&broker, "linkup_bytes_total{direction=\"in\"}") > 100);
+    a.json().await;
+    common::until(|| async { common::metric(&broker, "linkup_route_seconds_count") == 1 }).await;
+}
+
+#[tokio::test]
+async fn the_public_may_not_read_the_metrics() {
+    let request = |headers: &str| format!("GET /metrics HTTP/1.1\nHost: a\n{headers}\n");
+    let open = broker();
+    // Some proxy, which may stand for anybody.
+    assert_eq!(http(&open, &request("X-Forwarded-For: 10.0.0.1\n")).await.0, NOT_FOUND);
+    let proxied = common::behind_proxy(Options::default());
+    for (headers, status) in [
+        ("", OK),
+        ("X-Forwarded-For: 10.0.0.1\n", OK),
+        ("Forwarded: for=10.0.0.1\n", OK),
+        ("X-Forwarded-For: 192.0.2.1\n", NOT_FOUND),
+        ("X-Forwarded-For: 10.0.0.1, 192.0.2.1\n", NOT_FOUND),
+        ("X-Forwarded-For: nonsense\n", NOT_FOUND),
+    ] {
+        assert_eq!(http(&proxied, &request(headers)).await.0, status, "{headers}");
+    }
+    let mut options = Options::default();
+    options.metrics_from = Vec::new();
+    assert_eq!(get(&start(options), "/metrics").await.0, NOT_FOUND);
+}

@@ -65,7 +65,7 @@ async fn only_a_registered_peer_is_told() {
 async fn without_turn_there_is_nothing_to_tell() {
     let broker = common::broker();
     let mut client = Client::registered(&broker, "a").await;
-    assert_eq!(ice(&mut client).await, json!({"iceServers": []}));
+    assert_eq!(ice(&mut client).await, json!({"iceServers": [], "relay": 65536}));
     assert!(broker.turn_stats().is_none() && broker.turn_addresses().is_empty());
 }
 
@@ -115,7 +115,7 @@ async fn a_taken_port_is_an_error_or_a_warning() {
     assert!(error.to_string().contains(&taken.port().to_string()), "{error}");
     let without = begin(true).unwrap();
     let mut client = Client::registered(&without, "a").await;
-    assert_eq!(ice(&mut client).await, json!({"iceServers": []}));
+    assert_eq!(ice(&mut client).await["iceServers"], json!([]));
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Client, broker, code, start, until, within};
+use common::turn::{self, SECRET};
+use common::{Client, broker, code, start, status, until, within};
 use futures_util::{SinkExt, StreamExt};
-use linkup_broker::{Broker, Options};
+use linkup_broker::{Broker, Options, Secret, TurnOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
@@ -102,9 +103,16 @@ async fn flood(client: &mut Client, frame: Message) -> usize {
     panic!("the broker reads without bound");
 }
 
+/// One that takes as much of a socket as it can.
+fn unlimited() -> Broker {
+    let mut options = Options::default();
+    (options.limits.socket_messages, options.limits.socket_bytes) = (0, 0);
+    start(options)
+}
+
 #[tokio::test]
 async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
-    let broker = broker();
+    let broker = unlimited();
     let mut client = Client::with_small_buffers(&broker).await;
     let asked = flood(&mut client, Message::text(r#"{"id":"u","message":{"type":"ping"}}"#)).await;
     // Then it reads, and nothing was lost.
@@ -118,7 +126,7 @@ async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
 
 #[tokio::test]
 async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
-    let broker = broker();
+    let broker = unlimited();
     let mut client = Client::with_small_buffers(&broker).await;
     flood(&mut client, Message::Ping(Bytes::from_static(&[0; 125]))).await;
     assert_eq!(Client::connect(&broker).await.ask(json!({"type": "ping"})).await["message"], "pong");
@@ -282,4 +290,49 @@ fn survives_garbage_instead_of_http() {
         let _ = tcp.shutdown().await;
         let _ = within(tcp.read_to_end(&mut Vec::new())).await;
     });
+}
+
+#[tokio::test]
+async fn a_drain_moves_the_clients_and_takes_no_new_ones() {
+    let mut options = Options::default();
+    let mut turn = TurnOptions::default();
+    (turn.host, turn.port) = (Some("127.0.0.1".to_owned()), 0);
+    options.turn = Some(turn);
+    options.turn_secret = Some(Secret::new(SECRET));
+    let broker = start(options);
+    let (address, turn) = (broker.addresses()[0], broker.turn_addresses()[0]);
+    let mut relayed = turn::Client::udp(turn, turn::credentials("alice")).await;
+    relayed.allocate().await.unwrap();
+    let mut peer = Client::registered(&broker, "a").await;
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    let draining = tokio::spawn(broker.drain(Duration::from_secs(60)));
+    let (code, reason) = peer.close_frame().await;
+    assert_eq!(code, 1012, "{reason}");
+    // Until the allocation has ended it goes on so.
+    assert_eq!(status(Client::try_connect(address).await), 503);
+    assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503 "));
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(address, "/metrics").await.contains("linkup_draining 1\n"));
+    let mut late = turn::Client::udp(turn, turn::credentials("bob")).await;
+    assert_eq!(late.allocate().await, Err(508));
+    assert!(!draining.is_finished());
+    relayed.refresh(0).await.unwrap();
+    within(draining).await.unwrap();
+    assert!(Client::try_connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_drain_ends_in_time_whoever_stays() {
+    let broker = broker();
+    let mut deaf = Client::registered(&broker, "deaf").await;
+    within(broker.drain(Duration::from_millis(10))).await;
+    assert_eq!(deaf.close_frame().await.0, 1012);
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+    let mut response = String::new();
+    within(tcp.read_to_string(&mut response)).await.unwrap();
+    response
 }

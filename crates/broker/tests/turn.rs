@@ -4,21 +4,15 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use common::turn::{Client, attribute, method};
+use common::tls::{certificate, connect_tls};
+use common::turn::{Client, SECRET, attribute, credentials, method, unix};
 use common::{start, until, within};
 use linkup_broker::{Broker, Options, Secret, TurnOptions};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::Command;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-const SECRET: &str = "north";
+use tokio_rustls::rustls::RootCertStore;
 
 fn options(change: impl FnOnce(&mut TurnOptions)) -> Options {
     let mut turn = TurnOptions::default();
@@ -44,14 +38,6 @@ fn local() -> Broker {
 
 fn allow_loopback(turn: &mut TurnOptions) {
     turn.allow = vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
-}
-
-fn unix() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn credentials(name: &str) -> (String, String) {
-    Secret::new(SECRET).credentials(name, unix() + 100)
 }
 
 async fn client(broker: &Broker) -> Client {
@@ -407,45 +393,10 @@ async fn tls_is_on_the_same_port() {
     plain.allocate().await.unwrap();
 }
 
-/// The files of a certificate for localhost.
-struct Files(PathBuf);
-
-impl Files {
-    fn paths(&self) -> (PathBuf, PathBuf) {
-        (self.0.join("cert.pem"), self.0.join("key.pem"))
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn certificate() -> (Files, RootCertStore) {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("linkup-turn-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let files = Files(std::env::temp_dir().join(name));
-    std::fs::create_dir_all(&files.0).unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (cert, key) = files.paths();
-    std::fs::write(cert, made.cert.pem()).unwrap();
-    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    (files, roots)
-}
-
 async fn tls_client(address: SocketAddr, roots: RootCertStore) -> Client {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let tcp = TcpStream::connect(address).await.unwrap();
     let local = tcp.local_addr().unwrap();
-    let name = "localhost".try_into().unwrap();
-    let tls = within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await.unwrap();
+    let tls = connect_tls(tcp, roots).await.unwrap();
     Client::stream(Box::new(tls), local, credentials("alice"))
 }
 

@@ -39,12 +39,14 @@ pub struct Timeouts {
     pub close: Duration,
     /// Until a broker must have answered.
     pub broker: Duration,
+    /// From the loss of a connection's transport until there is another one: zero ends the connection at once.
+    pub resume: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(15), idle: seconds(10), close: seconds(5), broker: seconds(10) }
+        Self { connect: seconds(15), idle: seconds(10), close: seconds(5), broker: seconds(10), resume: seconds(30) }
     }
 }
 
@@ -125,6 +127,9 @@ pub enum Command {
     ClosePeer,
 }
 
+/// How the description of a transport over the broker begins; a public key follows (docs/protocol.md).
+pub const RELAY_DESCRIPTION: &str = "relay:";
+
 /// What the broker's socket says.
 #[derive(Clone, Debug)]
 pub enum BrokerInput {
@@ -170,6 +175,20 @@ pub enum TransportInput {
     Candidate(Candidate),
     /// The data channel is open. Messages wait until the machine says [`TransportCommand::Start`].
     Open,
+    /// A packet for the broker.
+    Relay {
+        /// In Base64.
+        data: String,
+    },
+    /// Open, it has heard nothing for a while: it may be dead, or its network.
+    Silent,
+    /// It has heard something again.
+    Heard,
+    /// Open, it has broken, and what was under way is kept for another transport.
+    Lost {
+        /// Why.
+        error: Error,
+    },
     /// The remote closed it in order, everything before was delivered.
     Closed,
     /// A linkup remote has ended it without its last word ([`linkup_proto::frame`], FIN).
@@ -192,12 +211,19 @@ pub enum TransportInput {
 pub enum TransportCommand {
     /// Come to be, as the caller: answer with [`TransportInput::Description`].
     Offer,
+    /// The same over the broker: its description is not of ICE, and its packets are [`TransportInput::Relay`].
+    OfferRelay {
+        /// Bytes a second that the broker takes of us.
+        rate: u32,
+    },
     /// Come to be, as the called: answer with [`TransportInput::Description`].
     Answer {
         /// The caller's description.
         sdp: String,
         /// The caller is a linkup peer: see [`TransportCommand::SetAnswer`].
         linkup: bool,
+        /// Bytes a second that the broker takes of us, where the description is one of a transport over the broker.
+        rate: Option<u32>,
     },
     /// The called side's description.
     SetAnswer {
@@ -209,10 +235,16 @@ pub enum TransportCommand {
     },
     /// An address of the remote. One that makes no sense is passed over with [`TransportInput::Failed`] never sent.
     AddCandidate(Candidate),
-    /// Hand the messages of this transport to the application, as those of `connection`.
+    /// Hand the messages of this transport to the application, as those of `connection`; where that had another one
+    /// before, go on where that one ended.
     Start {
         /// Its connection.
         connection: ConnectionId,
+    },
+    /// A packet has come over the broker.
+    Relayed {
+        /// In Base64.
+        data: String,
     },
     /// Deliver what was accepted, then close: [`TransportInput::Finished`] follows, within `timeouts.close`.
     Close,
@@ -262,6 +294,16 @@ pub enum Event {
         connection: ConnectionId,
         /// `None`: closed in order, everything was delivered. Otherwise why the attempt failed or the connection broke.
         error: Option<Error>,
+    },
+    /// The connection's transport is silent or gone, and another one comes up. What is sent meanwhile waits.
+    Reconnecting {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// Messages flow again; none is lost, and none comes twice.
+    Reconnected {
+        /// The connection.
+        connection: ConnectionId,
     },
     /// A [`Command::Find`] is answered.
     Settled {

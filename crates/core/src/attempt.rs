@@ -9,15 +9,15 @@ use linkup_proto::signal::{Body, Candidate};
 use linkup_proto::{Error, ErrorCode, PeerId};
 
 use crate::io::Timer;
-use crate::link::{Addresses, Key, Kind, Link, Local, State};
+use crate::link::{Addresses, Key, Kind, Link, Local, Phase, State};
 use crate::peer::{Peer, Question, peer_closed};
-use crate::{ConnectionId, Event, TransportCommand};
+use crate::{ConnectionId, Event, RELAY_DESCRIPTION, TransportCommand};
 
 /// How often a peer that may be on its way back to the broker is asked for.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How often an attempt that is not through says everything again. A signal is lost where the broker, or the socket
 /// that it was to leave by, dies at that moment, and nobody says so.
-const REPEAT_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(2);
 
 impl Peer {
     pub(crate) fn connect(&mut self, now: Instant, connection: ConnectionId, to: PeerId) {
@@ -89,7 +89,7 @@ impl Peer {
         }
         // A new offer ends what the remote has of us: first it gets what `close()` promised to deliver.
         let others = self.by_remote.get(&link.remote).into_iter().flatten();
-        if others.filter_map(|key| self.links.get(key)).any(|other| matches!(other.state, State::Closing)) {
+        if others.filter_map(|key| self.links.get(key)).any(Link::is_closing) {
             return;
         }
         let session = self.io.session_name();
@@ -97,7 +97,9 @@ impl Peer {
             link.session = session;
             link.state = State::Calling;
         }
-        self.start_transport(key, TransportCommand::Offer);
+        let by_relay = self.links.get(&key).is_some_and(|link| link.by_relay);
+        let offer = self.offer(by_relay);
+        self.start_transport(key, offer);
         self.ask_whether_there(now, key);
     }
 
@@ -117,7 +119,7 @@ impl Peer {
     }
 
     /// The broker is back: goes on with what needs it, and says again what it may have lost.
-    pub(crate) fn resume(&mut self, now: Instant, key: Key) {
+    pub(crate) fn broker_is_back(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get(&key) else { return };
         match link.state {
             State::Waiting => self.start(now, key),
@@ -126,6 +128,8 @@ impl Peer {
                 self.repeat(key);
             }
             State::Connecting | State::Answering => self.repeat(key),
+            State::Resuming { phase: Phase::Waiting, .. } => self.renew(now, key),
+            State::Resuming { .. } => self.repeat(key),
             _ => {}
         }
     }
@@ -191,7 +195,9 @@ impl Peer {
         }
         let linkup = link.kind == Kind::Linkup;
         if let State::Asking { sdp } = std::mem::replace(&mut link.state, State::Answering) {
-            self.start_transport(key, TransportCommand::Answer { sdp, linkup });
+            link.by_relay = sdp.starts_with(RELAY_DESCRIPTION);
+            let answer = self.answer_to(sdp, linkup);
+            self.start_transport(key, answer);
             self.hand_candidates(key);
         }
     }
@@ -199,7 +205,7 @@ impl Peer {
     /// Hands on the remote's candidates that came before the transport could take them.
     pub(crate) fn hand_candidates(&mut self, key: Key) {
         let Some(link) = self.links.get(&key) else { return };
-        let Some(transport) = link.transport else { return };
+        let Some(transport) = link.newest() else { return };
         for candidate in link.addresses.seen() {
             self.io.transport(transport, TransportCommand::AddCandidate(candidate.clone()));
         }
@@ -210,8 +216,8 @@ impl Peer {
         if !link.local.said.is_empty() || link.local.transforming {
             return;
         }
-        match link.transport {
-            Some(transport) if self.config.transforms => {
+        match link.newest() {
+            Some(transport) if self.config.transforms && !sdp.starts_with(RELAY_DESCRIPTION) => {
                 link.local.transforming = true;
                 self.io.event(Event::Transform { transport, sdp });
             }
@@ -223,8 +229,8 @@ impl Peer {
     pub(crate) fn describe(&mut self, now: Instant, key: Key, sdp: String) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let body = match link.state {
-            State::Calling => Body::Offer { sdp },
-            State::Answering => Body::Answer { sdp },
+            State::Calling | State::Resuming { phase: Phase::Calling, .. } => Body::Offer { sdp },
+            State::Answering | State::Resuming { phase: Phase::Answering, .. } => Body::Answer { sdp },
             _ => return,
         };
         let held = std::mem::take(&mut link.local.held);
@@ -252,16 +258,20 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         let bodies: Vec<Body> = link.local.said[link.local.passed..].to_vec();
         link.local.passed = link.local.said.len();
-        let (remote, session, kind) = (link.remote.clone(), link.session.clone(), link.kind);
+        let (remote, session, number, kind) = (link.remote.clone(), link.session.clone(), link.number, link.kind);
         for body in bodies {
-            self.send_signal(&remote, &session, kind, body);
+            self.send_signal(&remote, &session, number, kind, body);
         }
     }
 
     pub(crate) fn handle_repeat(&mut self, now: Instant, key: Key) {
-        if self.links.get(&key).is_some_and(Link::is_attempt) {
-            self.io.timers.set(Timer::Repeat(key), now, REPEAT_AFTER);
-            self.repeat(key);
+        match self.links.get(&key) {
+            Some(Link { state: State::Resuming { phase: Phase::Waiting, .. }, .. }) => self.renew(now, key),
+            Some(link) if link.is_negotiating() => {
+                self.io.timers.set(Timer::Repeat(key), now, REPEAT_AFTER);
+                self.repeat(key);
+            }
+            _ => {}
         }
     }
 
@@ -271,7 +281,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key).filter(|_| self.registration.is_registered()) else { return };
         if link.kind != Kind::Plain {
             // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
-            let answered = matches!(link.state, State::Connecting);
+            let answered = matches!(link.state, State::Connecting | State::Resuming { phase: Phase::Connecting, .. });
             link.local.passed = link.local.passed.min(usize::from(answered));
         }
         self.pass_on(key);
@@ -281,6 +291,9 @@ impl Peer {
     /// sockets: browsers hide their addresses behind names of mDNS, which may be known too late for the first attempt.
     /// False: it is over.
     pub(crate) fn look_for_another_path(&mut self, now: Instant, key: Key, error: &Error) -> bool {
+        if error.code == ErrorCode::IceFailed && self.call_over_broker(now, key) {
+            return true;
+        }
         let left = self.io.timers.left(Timer::Link(key), now);
         let Some(link) = self.links.get_mut(&key) else { return false };
         let may = error.code == ErrorCode::IceFailed

@@ -6,7 +6,7 @@ use linkup_proto::signal::{Body, Receive};
 use linkup_proto::{Error, ErrorCode};
 
 use crate::io::Timer;
-use crate::link::{Key, Kind, Local, State};
+use crate::link::{Key, Kind, Local, Phase, State};
 use crate::peer::{CLOSE_GRACE, Peer, peer_closed};
 use crate::{ConnectionId, Event, Token, TransportCommand};
 
@@ -14,7 +14,7 @@ use crate::{ConnectionId, Event, Token, TransportCommand};
 const WORDS: Duration = Duration::from_millis(300);
 
 impl Peer {
-    pub(crate) fn handle_open(&mut self, key: Key) {
+    pub(crate) fn handle_open(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let Some(transport) = link.transport.filter(|_| matches!(link.state, State::Connecting | State::Answering))
         else {
@@ -22,6 +22,7 @@ impl Peer {
         };
         let caller = matches!(link.state, State::Connecting);
         link.state = State::Open;
+        link.caller = caller;
         link.local = Local::default();
         link.addresses.forget();
         let connection = link.connection;
@@ -39,19 +40,20 @@ impl Peer {
             self.by_connection.remove(&other);
             self.io.event(Event::Joined { connection: other, existing: connection });
         }
+        self.note_path(now, key);
     }
 
     /// The transport says that the remote closed it in order.
     pub(crate) fn handle_remote_close(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
         match &mut link.state {
-            State::Open => self.end(now, key, None, None),
+            State::Open | State::Resuming { closing: false, .. } => self.end(now, key, None, None),
             State::Leaving { error, .. } => {
                 let error = error.take();
                 self.end(now, key, error, None);
             }
             // Our own close says how it ended.
-            State::Closing => {}
+            State::Closing | State::Resuming { closing: true, .. } => {}
             _ => {
                 let message = format!("{:?} closed the connection before it was open", link.remote);
                 self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
@@ -62,6 +64,14 @@ impl Peer {
     /// The transport is gone without the remote's last word. The remote may have something to say about it.
     pub(crate) fn handle_cut(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
+        // The remote has moved over, or is about to.
+        if let State::Resuming { phase, .. } = link.state {
+            self.stop_transport(key);
+            if phase == Phase::Waiting {
+                self.be_loud(now, key);
+            }
+            return;
+        }
         if !matches!(link.state, State::Open) {
             return self.handle_remote_close(now, key);
         }
@@ -79,7 +89,14 @@ impl Peer {
                 let code = if error.code == ErrorCode::Protocol { error.code } else { ErrorCode::ConnectionLost };
                 self.give_up(now, key, Error { code, ..error });
             }
-            State::Closing => self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, ""))),
+            State::Resuming { .. } if error.code != ErrorCode::Protocol => {
+                self.stop_transport(key);
+                self.be_loud(now, key);
+            }
+            State::Resuming { closing: false, .. } => self.give_up(now, key, error),
+            State::Closing | State::Resuming { .. } => {
+                self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, "")));
+            }
             State::Leaving { error, .. } => {
                 let error = error.take();
                 self.end(now, key, error, None);
@@ -92,7 +109,7 @@ impl Peer {
                 let (remote, session) = (link.remote.clone(), link.session.clone());
                 if self.look_for_another_path(now, key, &error) {
                     let body = Body::Bye { code: error.code, reason: String::new() };
-                    return self.send_signal(&remote, &session, Kind::Linkup, body);
+                    return self.send_signal(&remote, &session, 0, Kind::Linkup, body);
                 }
                 self.give_up(now, key, error);
             }
@@ -101,7 +118,7 @@ impl Peer {
 
     /// The transport has delivered what it could.
     pub(crate) fn handle_finished(&mut self, now: Instant, key: Key, error: Option<Error>) {
-        let Some(link) = self.links.get_mut(&key).filter(|link| matches!(link.state, State::Closing)) else { return };
+        let Some(link) = self.links.get_mut(&key).filter(|link| link.is_closing()) else { return };
         // It is gone by itself.
         if let Some(transport) = link.transport.take() {
             self.by_transport.remove(&transport);
@@ -115,8 +132,8 @@ impl Peer {
     pub(crate) fn handle_deadline(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
         match &mut link.state {
-            State::Open => {}
-            State::Closing => {
+            State::Open | State::Resuming { closing: false, .. } => {}
+            State::Closing | State::Resuming { .. } => {
                 let message = format!("{:?} did not confirm the close", link.remote);
                 let error = Error::new(ErrorCode::CloseTimeout, message);
                 self.end(now, key, Some(error), Some((ErrorCode::ConnectionLost, "")));
@@ -146,9 +163,11 @@ impl Peer {
         let Some(key) = self.by_connection.get(&connection).copied() else { return };
         let Some(link) = self.links.get_mut(&key) else { return };
         match (&link.state, error) {
-            (State::Open, None) => self.flush(now, key),
-            (State::Closing | State::Leaving { .. }, None) => {}
-            (State::Open | State::Closing | State::Leaving { .. }, Some(error)) => self.cut(now, key, error),
+            (State::Open | State::Resuming { closing: false, .. }, None) => self.flush(now, key),
+            (State::Closing | State::Resuming { .. } | State::Leaving { .. }, None) => {}
+            (State::Open | State::Resuming { .. } | State::Closing | State::Leaving { .. }, Some(error)) => {
+                self.cut(now, key, error);
+            }
             (_, error) => {
                 let error = error.unwrap_or_else(|| {
                     Error::new(ErrorCode::ConnectionClosed, "the connection was closed before it was open")
@@ -178,21 +197,30 @@ impl Peer {
     /// Closes an open connection in order.
     fn flush(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
-        let Some(transport) = link.transport else { return };
-        link.state = State::Closing;
+        match &mut link.state {
+            // Where another transport is in time, it is told then.
+            State::Resuming { closing, .. } => *closing = true,
+            state => *state = State::Closing,
+        }
         self.io.timers.set(Timer::Link(key), now, self.config.timeouts.close.saturating_add(CLOSE_GRACE));
-        self.io.transport(transport, TransportCommand::Close);
+        if let Some(transport) = link.transport {
+            self.io.transport(transport, TransportCommand::Close);
+        }
     }
 
     /// The end of every link: the transport vanishes, the remote hears `bye` where it would understand it, and the
     /// application hears `error` where it knows of the link.
     pub(crate) fn end(&mut self, now: Instant, key: Key, error: Option<Error>, bye: Option<(ErrorCode, &str)>) {
         self.stop_transport(key);
+        self.stop_next(key);
         let Some(link) = self.remove(key) else { return };
+        if matches!(link.state, State::Resuming { .. }) {
+            self.calm_down();
+        }
         tracing::debug!(own = %self.config.id, remote = %link.remote, ?error, "the end of a link");
         if let Some((code, reason)) = bye.filter(|_| link.kind == Kind::Linkup) {
             let body = Body::Bye { code, reason: reason.to_owned() };
-            self.send_signal(&link.remote, &link.session, link.kind, body);
+            self.send_signal(&link.remote, &link.session, 0, link.kind, body);
         }
         if link.is_known() {
             for connection in std::iter::once(link.connection).chain(link.also.iter().copied()) {
@@ -200,7 +228,7 @@ impl Peer {
             }
         }
         if self.closing {
-            if matches!(link.state, State::Closing) && self.close_error.is_none() {
+            if link.is_closing() && self.close_error.is_none() {
                 self.close_error = error;
             }
             self.finish_if_done();
@@ -227,7 +255,9 @@ impl Peer {
         for key in keys {
             match self.links.get(&key) {
                 Some(link) if link.is_attempt() => self.give_up(now, key, peer_closed()),
-                Some(link) if matches!(link.state, State::Open) => self.flush(now, key),
+                Some(link) if matches!(link.state, State::Open | State::Resuming { closing: false, .. }) => {
+                    self.flush(now, key);
+                }
                 _ => {}
             }
         }

@@ -36,7 +36,7 @@ pub(crate) fn judge(own: &PeerId, remote: &PeerId, session: &str, current: Optio
     }
     match link.state {
         State::Calling if link.has_called() && own < remote => Verdict::Ours,
-        State::Open | State::Closing | State::Leaving { .. } => Verdict::Anew,
+        State::Open | State::Resuming { .. } | State::Closing | State::Leaving { .. } => Verdict::Anew,
         _ if link.wanted => Verdict::Theirs,
         _ => Verdict::Anew,
     }

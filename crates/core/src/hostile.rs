@@ -278,7 +278,7 @@ impl Victim {
                     }
                 }
                 Output::Transport { transport, command } => match command {
-                    TransportCommand::Offer | TransportCommand::Answer { .. } => {
+                    TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. } => {
                         self.made.push(transport);
                         assert!(self.alive.insert(transport), "made twice");
                     }

@@ -50,8 +50,9 @@ impl Peer {
         self.ice_question = None;
         let answer = answer.ok().and_then(|message| serde_json::from_value::<IceServers>(message).ok());
         let again = match answer {
-            Some(IceServers { ice_servers, ttl }) => {
+            Some(IceServers { ice_servers, ttl, relay }) => {
                 self.knows_ice = true;
+                self.relay = relay;
                 self.io.out.push_back(Output::IceServers(bounded(ice_servers)));
                 // With time enough to try again.
                 ttl.map(|seconds| Duration::from_secs(seconds).mul_f64(0.75).max(MIN_LIFE))

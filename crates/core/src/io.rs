@@ -19,6 +19,14 @@ pub(crate) enum Timer {
     FindAgain(Key),
     /// Say everything again.
     Repeat(Key),
+    /// The end of the time in which a connection may find another transport.
+    Resume(Key),
+    /// The time of one such transport, or the pause before the next.
+    Renew(Key),
+    /// No path has been found so far, or only one over the broker: try the other.
+    Path(Key),
+    /// Look whether the remote is still registered.
+    Gone(Key),
     /// The answer to the application's question.
     Find(Token),
     /// The broker's ICE servers: the end of the wait for them, or of their credentials.
@@ -65,8 +73,17 @@ impl Timers {
     }
 
     pub(crate) fn clear_link(&mut self, key: Key) {
-        for timer in [Timer::Link(key), Timer::Found(key), Timer::FindAgain(key), Timer::Repeat(key)] {
-            self.clear(timer);
+        for timer in [
+            Timer::Link,
+            Timer::Found,
+            Timer::FindAgain,
+            Timer::Repeat,
+            Timer::Resume,
+            Timer::Renew,
+            Timer::Gone,
+            Timer::Path,
+        ] {
+            self.clear(timer(key));
         }
     }
 

@@ -16,6 +16,8 @@
 //! | `signaling` | what remote peers say |
 //! | `glare` | which of two calls counts |
 //! | `closing` | open connections, and every end |
+//! | `relay` | connections over the broker, where there is no other way |
+//! | `resume` | a connection that loses its transport, and gets another |
 //! | `wire` | an open channel: frames, credit, confirmation |
 //! | `link`, `io` | their data; outputs, timers, dice |
 
@@ -31,6 +33,8 @@ mod io;
 mod link;
 mod peer;
 mod registration;
+mod relay;
+mod resume;
 mod signaling;
 pub mod wire;
 

@@ -16,6 +16,7 @@ pub(crate) struct Key(pub(crate) u64);
 /// ```text
 ///   ours:    Waiting -> Calling -> Connecting --+
 ///   theirs:  [Asking ->] Answering -------------+-> Open -> Closing | Leaving
+///                                                   Open <-> Resuming
 /// ```
 #[derive(Debug)]
 pub(crate) enum State {
@@ -34,6 +35,13 @@ pub(crate) enum State {
     Answering,
     /// Messages flow.
     Open,
+    /// The transport is silent or gone: [`Link::next`] is to take its place.
+    Resuming {
+        /// How far that is.
+        phase: Phase,
+        /// It was closed here: that goes on with the new transport.
+        closing: bool,
+    },
     /// Closed here; the transport delivers the rest.
     Closing,
     /// Closed by the remote; what it sent before is still on its way to us.
@@ -43,6 +51,19 @@ pub(crate) enum State {
         /// The transport is gone already, and the remote has not said why.
         cut: bool,
     },
+}
+
+/// How far the transport is that a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// There is none: no broker, a pause, or the caller's turn.
+    Waiting,
+    /// Ours: the offer is being made or is under way.
+    Calling,
+    /// Ours: answered.
+    Connecting,
+    /// Theirs: the answer is being made or is under way.
+    Answering,
 }
 
 /// What the remote is, as far as its signals have told.
@@ -117,6 +138,30 @@ pub(crate) struct Link {
     /// What the remote takes, as it says.
     pub(crate) receive: Option<Receive>,
     pub(crate) transport: Option<TransportId>,
+    /// The one that is to take its place.
+    pub(crate) next: Option<TransportId>,
+    /// How many transports came before the newest one.
+    pub(crate) number: u32,
+    /// We made the first one: then we make the others, too.
+    pub(crate) caller: bool,
+    /// The newest transport goes over the broker; the one that carries messages does.
+    pub(crate) by_relay: bool,
+    pub(crate) relayed: bool,
+    /// Which transport it is that carries messages.
+    pub(crate) carried: u32,
+    /// Transports that have been tried since the last one was lost, and since the connection goes over the broker.
+    pub(crate) tries: u32,
+    pub(crate) looks: u32,
+    /// It is only looked for a better way: nobody is told.
+    pub(crate) quiet: bool,
+    /// It was silent, and is heard again.
+    pub(crate) audible: bool,
+    /// Why the last transport ended.
+    pub(crate) lost: Option<Error>,
+    /// The registration through which a signal of the remote came last.
+    pub(crate) heard_in: u32,
+    /// How often the broker has said that the remote is not registered.
+    pub(crate) missing: u32,
     pub(crate) local: Local,
     pub(crate) addresses: Addresses,
     /// The request to the broker, whether the remote is there.
@@ -144,6 +189,19 @@ impl Link {
             metadata: None,
             receive: None,
             transport: None,
+            next: None,
+            number: 0,
+            caller: false,
+            by_relay: false,
+            relayed: false,
+            carried: 0,
+            tries: 0,
+            looks: 0,
+            quiet: false,
+            audible: false,
+            lost: None,
+            heard_in: 0,
+            missing: 0,
             local: Local::default(),
             addresses: Addresses::default(),
             question: None,
@@ -155,12 +213,37 @@ impl Link {
     }
 
     pub(crate) fn is_attempt(&self) -> bool {
-        !matches!(self.state, State::Open | State::Closing | State::Leaving { .. })
+        !matches!(self.state, State::Open | State::Resuming { .. } | State::Closing | State::Leaving { .. })
+    }
+
+    /// Whether it was closed here, and is not over.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing | State::Resuming { closing: true, .. })
+    }
+
+    /// Whether another transport may take the place of the one that it has.
+    pub(crate) fn can_resume(&self) -> bool {
+        self.kind == Kind::Linkup && self.receive.is_some_and(|receive| receive.resume)
+    }
+
+    /// Whether a transport may go over the broker.
+    pub(crate) fn can_relay(&self) -> bool {
+        self.can_resume() && self.receive.is_some_and(|receive| receive.relay)
+    }
+
+    /// Whether a transport is coming up: that of an attempt, or the next one of a connection.
+    pub(crate) fn is_negotiating(&self) -> bool {
+        self.is_attempt() || matches!(self.state, State::Resuming { .. })
+    }
+
+    /// The transport that signals are about.
+    pub(crate) fn newest(&self) -> Option<TransportId> {
+        self.next.or(self.transport)
     }
 
     /// Whether it is the one that a new call concerns: there is at most one of these for a remote.
     pub(crate) fn is_current(&self) -> bool {
-        !matches!(self.state, State::Closing | State::Leaving { .. })
+        !self.is_closing() && !matches!(self.state, State::Leaving { .. })
     }
 
     /// Whether the application has heard of it and waits for its end.
@@ -175,6 +258,10 @@ impl Link {
 
     /// Whether the transport can take the remote's candidates.
     pub(crate) fn knows_remote_description(&self) -> bool {
-        matches!(self.state, State::Connecting | State::Answering | State::Open)
+        match self.state {
+            State::Connecting | State::Answering | State::Open => true,
+            State::Resuming { phase, .. } => matches!(phase, Phase::Connecting | Phase::Answering),
+            _ => false,
+        }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) const CLOSE_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum Question {
     Find(Token),
     Found(Key),
+    Gone(Key),
     Ice,
 }
 
@@ -52,6 +53,8 @@ pub struct Peer {
     pub(crate) knows_ice: bool,
     /// Attempts wait for them.
     pub(crate) waits_for_ice: bool,
+    /// Bytes a second that the broker carries for us between two peers that have no other way.
+    pub(crate) relay: Option<u32>,
 }
 
 impl Peer {
@@ -77,6 +80,7 @@ impl Peer {
             ice_question: None,
             knows_ice: false,
             waits_for_ice: false,
+            relay: None,
         }
     }
 
@@ -123,15 +127,22 @@ impl Peer {
     /// A transport says something.
     pub fn handle_transport(&mut self, now: Instant, transport: TransportId, input: TransportInput) {
         let Some((key, link)) = self.link_of_transport(transport) else { return };
+        if link.next == Some(transport) {
+            return self.handle_next(now, key, input);
+        }
         match input {
             TransportInput::Description { sdp } => self.handle_description(now, key, sdp),
             TransportInput::Candidate(candidate) => {
-                // Once open, a pair of addresses works; an empty one ends them, which simple-peer does not know.
-                if !candidate.candidate.is_empty() && link.is_attempt() && self.config.trickle {
-                    self.handle_local_candidate(key, candidate);
+                // Once open, a pair of addresses works.
+                if link.is_attempt() {
+                    self.handle_own_candidate(key, candidate);
                 }
             }
-            TransportInput::Open => self.handle_open(key),
+            TransportInput::Relay { data } => self.handle_relay(key, false, data),
+            TransportInput::Silent => self.handle_silence(now, key),
+            TransportInput::Heard => self.handle_heard(now, key),
+            TransportInput::Lost { error } => self.handle_lost(now, key, error),
+            TransportInput::Open => self.handle_open(now, key),
             TransportInput::Closed => self.handle_remote_close(now, key),
             TransportInput::Cut => self.handle_cut(now, key),
             TransportInput::Failed { error } => self.handle_failure(now, key, error),
@@ -155,6 +166,10 @@ impl Peer {
                 Timer::FindAgain(key) => self.ask_whether_there(now, key),
                 Timer::Ice => self.handle_ice_timeout(now),
                 Timer::Repeat(key) => self.handle_repeat(now, key),
+                Timer::Resume(key) => self.handle_resume_deadline(now, key),
+                Timer::Renew(key) => self.handle_renew(now, key),
+                Timer::Path(key) => self.handle_path(now, key),
+                Timer::Gone(key) => self.look_whether_gone(now, key),
                 Timer::Find(token) => {
                     let error = self.registration.no_answer(&self.config);
                     self.settle(token, Err(error));
@@ -180,6 +195,7 @@ impl Peer {
                 if self.closing {
                     self.registration.stop(&mut self.io);
                 }
+                self.lose_relays(now);
             }
             Change::Unreachable(error) | Change::Refused(error) => {
                 let told = self.fail_pending(now, &error);
@@ -203,6 +219,7 @@ impl Peer {
         match question {
             Question::Find(token) => self.settle(token, found(result)),
             Question::Found(key) => self.handle_found(now, key, found(result)),
+            Question::Gone(key) => self.handle_gone(now, key, found(result)),
             Question::Ice => self.handle_ice(now, result),
         }
     }
@@ -215,7 +232,7 @@ impl Peer {
         }
         let keys: Vec<Key> = self.links.keys().copied().collect();
         for key in keys {
-            self.resume(now, key);
+            self.broker_is_back(now, key);
         }
     }
 
@@ -252,14 +269,15 @@ impl Peer {
     }
 
     /// Sends a signal, where there is a registration: the broker passes on nobody else's.
-    pub(crate) fn send_signal(&mut self, to: &PeerId, session: &str, kind: Kind, body: Body) {
+    pub(crate) fn send_signal(&mut self, to: &PeerId, session: &str, transport: u32, kind: Kind, body: Body) {
         if !self.registration.is_registered() {
             return;
         }
-        let describes = matches!(body, Body::Offer { .. } | Body::Answer { .. });
+        let describes = transport == 0 && matches!(body, Body::Offer { .. } | Body::Answer { .. });
         let linkup = (kind != Kind::Plain).then(|| Linkup {
             version: VERSION,
             session: session.to_owned(),
+            transport,
             metadata: self.config.metadata.clone().filter(|_| describes),
             receive: describes.then_some(self.config.receive),
         });
@@ -271,6 +289,10 @@ impl Peer {
     pub(crate) fn next_id(&self) -> u32 {
         // Only uniqueness matters, not the order between peers.
         self.config.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_transport(&self) -> TransportId {
+        TransportId(self.next_id())
     }
 
     pub(crate) fn link_of_transport(&mut self, transport: TransportId) -> Option<(Key, &mut Link)> {
@@ -305,7 +327,7 @@ impl Peer {
         for connection in link.also.iter().chain([&link.connection]) {
             self.by_connection.remove(connection);
         }
-        if let Some(transport) = link.transport {
+        for transport in [link.transport, link.next].into_iter().flatten() {
             self.by_transport.remove(&transport);
         }
         if let Some(keys) = self.by_remote.get_mut(&link.remote) {
@@ -323,7 +345,7 @@ impl Peer {
 
     /// Gives a link a transport.
     pub(crate) fn start_transport(&mut self, key: Key, command: TransportCommand) {
-        let transport = TransportId(self.next_id());
+        let transport = self.next_transport();
         let Some(link) = self.links.get_mut(&key) else { return };
         link.transport = Some(transport);
         self.by_transport.insert(transport, key);

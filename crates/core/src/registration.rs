@@ -12,12 +12,19 @@ use crate::{BrokerCommand, BrokerInput, Config, Event};
 
 /// Silence after which the broker is asked whether it is there.
 const PING_AFTER: Duration = Duration::from_secs(15);
+/// How long the broker may take to show that it is there where a connection has just fallen silent.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long one may take to be reached, and to answer, while a connection waits for it. The network may come back at any
+/// moment, and TCP tries less and less often.
+const HURRY: Duration = Duration::from_secs(2);
 /// The pause after a round of all brokers in vain; doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Under a second, so that everybody is back within a second of the broker's return.
 const MAX_PAUSE: Duration = Duration::from_millis(800);
 /// A lost broker's peers come back spread over this time, not in one millisecond.
 const SPREAD: Duration = Duration::from_millis(100);
+/// Who has not come back to a broker by then is not on its way.
+const SETTLED: Duration = Duration::from_secs(30);
 /// A registration that ended sooner counts as a failure: a broker that takes and drops us is not to be hammered.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// For so long after coming back, a peer that the broker does not know may be on its way back, too.
@@ -76,6 +83,10 @@ pub(crate) struct Registration {
     /// Told once a socket.
     told_nonsense: bool,
     told_complaint: bool,
+    /// A connection waits for us.
+    hurries: bool,
+    /// See [`Registration::count`].
+    count: u32,
 }
 
 impl Registration {
@@ -93,6 +104,8 @@ impl Registration {
             told_error: false,
             told_nonsense: false,
             told_complaint: false,
+            hurries: false,
+            count: 0,
         }
     }
 
@@ -115,6 +128,49 @@ impl Registration {
         self.return_until.is_some_and(|until| now < until)
     }
 
+    /// How many registrations there were.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether a peer that the broker does not know is not there; it was heard through the registration `heard_in`.
+    pub(crate) fn would_know(&self, now: Instant, heard_in: u32) -> bool {
+        let State::Registered { since, .. } = self.state else { return false };
+        heard_in == self.count || now.saturating_duration_since(since) > SETTLED
+    }
+
+    /// Whether a connection waits for the broker.
+    pub(crate) fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
+    }
+
+    /// A connection has fallen silent, and waits for the broker: is that still there?
+    pub(crate) fn probe(&mut self, now: Instant, config: &Config, io: &mut Io) {
+        self.hurries = true;
+        match &self.state {
+            State::Registered { pinged, .. } if pinged.is_none_or(|at| self.heard >= at) => {
+                self.ping(now, PROBE.min(config.timeouts.broker), io);
+            }
+            State::Opening | State::Registering { .. } => {
+                let patience = self.patience(config).min(io.timers.left(Timer::Session, now));
+                io.timers.set(Timer::Session, now, patience);
+            }
+            _ => {}
+        }
+    }
+
+    fn ping(&mut self, now: Instant, patience: Duration, io: &mut Io) {
+        let State::Registered { pinged, .. } = &mut self.state else { return };
+        *pinged = Some(now);
+        let id = Some(io.request_id());
+        io.broker(BrokerCommand::Send(Frame { id, request: Request::Ping }.to_text()));
+        io.timers.set(Timer::Session, now, patience);
+    }
+
+    fn patience(&self, config: &Config) -> Duration {
+        if self.hurries { HURRY.min(config.timeouts.broker) } else { config.timeouts.broker }
+    }
+
     /// Why a request has no answer.
     pub(crate) fn no_answer(&self, config: &Config) -> Error {
         let message = if self.is_registered() {
@@ -133,7 +189,7 @@ impl Registration {
     pub(crate) fn open(&mut self, now: Instant, config: &Config, io: &mut Io) {
         self.state = State::Opening;
         (self.told_nonsense, self.told_complaint) = (false, false);
-        io.timers.set(Timer::Session, now, config.timeouts.broker);
+        io.timers.set(Timer::Session, now, self.patience(config));
         io.broker(BrokerCommand::Connect { index: self.index });
     }
 
@@ -162,7 +218,7 @@ impl Registration {
                     version: Some(signal::VERSION),
                 };
                 io.broker(BrokerCommand::Send(Frame { id: Some(request.clone()), request: register }.to_text()));
-                io.timers.set(Timer::Session, now, config.timeouts.broker);
+                io.timers.set(Timer::Session, now, self.patience(config));
                 self.state = State::Registering { request };
                 Change::Registering
             }
@@ -216,6 +272,7 @@ impl Registration {
         io.timers.set(Timer::Session, now, PING_AFTER);
         self.return_until = self.ever.then(|| now + RETURN_WINDOW);
         self.ever = true;
+        self.count += 1;
         self.tried = 0;
         (self.told_offline, self.told_error) = (false, false);
         tracing::debug!(broker = self.index, "registered");
@@ -299,10 +356,7 @@ impl Registration {
                     *pinged = None;
                     io.timers.set(Timer::Session, now, PING_AFTER - quiet);
                 } else {
-                    *pinged = Some(now);
-                    let id = Some(io.request_id());
-                    io.broker(BrokerCommand::Send(Frame { id, request: Request::Ping }.to_text()));
-                    io.timers.set(Timer::Session, now, config.timeouts.broker);
+                    self.ping(now, config.timeouts.broker, io);
                 }
                 Change::Nothing
             }

@@ -15,6 +15,9 @@ use crate::{ConnectionId, Event, TransportCommand};
 /// After a remote's bye: for what it sent before to arrive.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
 
+/// After a remote's word that no path works: for our own transport to say so, with the addresses that were tried.
+const SAME_FOUND: Duration = Duration::from_secs(1);
+
 /// A call of a remote peer.
 struct Offer {
     session: String,
@@ -37,7 +40,26 @@ impl Peer {
                 return;
             }
         };
+        let remote = from.clone();
+        self.take_signal(now, from, signal);
+        let heard_in = self.registration.count();
+        for key in self.by_remote.get(&remote).into_iter().flatten() {
+            if let Some(link) = self.links.get_mut(key) {
+                link.heard_in = heard_in;
+            }
+        }
+    }
+
+    fn take_signal(&mut self, now: Instant, from: PeerId, signal: Signal) {
         match (signal.body, signal.linkup) {
+            (Body::Relay { data }, Some(linkup)) => self.handle_relayed(&from, &linkup, data),
+            (Body::Resume, Some(linkup)) => self.handle_resume(now, from, &linkup),
+            (Body::Offer { sdp }, Some(linkup)) if linkup.transport > 0 => {
+                self.handle_next_offer(now, from, &linkup, sdp);
+            }
+            (Body::Answer { sdp }, Some(linkup)) if linkup.transport > 0 => {
+                self.handle_next_answer(&from, &linkup, sdp);
+            }
             (Body::Offer { sdp }, linkup) => {
                 let offer = match linkup {
                     Some(Linkup { session, metadata, receive, .. }) => {
@@ -50,14 +72,14 @@ impl Peer {
                 };
                 self.handle_offer(now, from, offer);
             }
-            (Body::Answer { sdp }, linkup) => self.handle_answer(from, linkup, sdp),
+            (Body::Answer { sdp }, linkup) => self.handle_answer(now, from, linkup, sdp),
             (Body::Candidate(candidate), linkup) => self.handle_candidate(&from, linkup, candidate),
             (Body::Bye { code, reason }, Some(linkup)) => {
                 if let Some(key) = self.link_of_session(&from, &linkup.session) {
                     self.handle_bye(now, key, code, &reason);
                 }
             }
-            (Body::Bye { .. } | Body::Ignored, _) => {}
+            (Body::Bye { .. } | Body::Relay { .. } | Body::Resume | Body::Ignored, _) => {}
         }
     }
 
@@ -146,7 +168,7 @@ impl Peer {
         }
     }
 
-    fn handle_answer(&mut self, from: PeerId, linkup: Option<Linkup>, sdp: String) {
+    fn handle_answer(&mut self, now: Instant, from: PeerId, linkup: Option<Linkup>, sdp: String) {
         let key = match &linkup {
             Some(linkup) => self.link_of_session(&from, &linkup.session),
             None => self.current(&from),
@@ -176,6 +198,7 @@ impl Peer {
         self.stop_asking(key);
         self.io.transport(transport, TransportCommand::SetAnswer { sdp, linkup });
         self.hand_candidates(key);
+        self.expect_path(now, key);
         if missed {
             self.repeat(key);
         }
@@ -187,12 +210,14 @@ impl Peer {
             None => self.current(from),
         };
         let Some(link) = key.and_then(|key| self.links.get_mut(&key)) else { return };
+        let plain = linkup.is_none();
         // What comes before our call has left is about something else; only a plain client's can look otherwise.
         let ours_is_here = matches!(link.state, State::Waiting | State::Calling) && !link.has_called();
-        if (linkup.is_none() && link.kind == Kind::Linkup) || ours_is_here || !link.addresses.take(&candidate) {
+        let other = linkup.is_some_and(|linkup| linkup.transport != link.number);
+        if (plain && link.kind == Kind::Linkup) || other || ours_is_here || !link.addresses.take(&candidate) {
             return;
         }
-        if let Some(transport) = link.transport.filter(|_| link.knows_remote_description()) {
+        if let Some(transport) = link.newest().filter(|_| link.knows_remote_description()) {
             self.io.transport(transport, TransportCommand::AddCandidate(candidate));
         }
     }
@@ -214,6 +239,16 @@ impl Peer {
                 link.retried = true;
                 self.call_again(now, key);
             }
+            // We are about to find the same, and know more about it.
+            State::Connecting | State::Answering if code == ErrorCode::IceFailed => {
+                link.pathless = Some(error);
+                self.io.timers.set(Timer::Link(key), now, SAME_FOUND);
+            }
+            // Nothing more can be on its way.
+            State::Resuming { closing: false, .. } => {
+                let error = Some(error).filter(|_| code != ErrorCode::ConnectionClosed);
+                self.end(now, key, error, None);
+            }
             State::Open => {
                 let error = Some(error).filter(|_| code != ErrorCode::ConnectionClosed);
                 link.state = State::Leaving { error, cut: false };
@@ -233,7 +268,7 @@ impl Peer {
 
     fn send_bye(&mut self, to: &PeerId, session: &str, kind: Kind, body: Body) {
         if kind == Kind::Linkup {
-            self.send_signal(to, session, kind, body);
+            self.send_signal(to, session, 0, kind, body);
         }
     }
 }

@@ -393,7 +393,8 @@ fn a_brokers_nonsense_is_told_once_a_socket() {
 fn huge_timeouts_are_no_trap() {
     let mut solo = solo(|config| {
         let never = std::time::Duration::MAX;
-        config.timeouts = linkup_core::Timeouts { connect: never, idle: never, close: never, broker: never };
+        config.timeouts =
+            linkup_core::Timeouts { connect: never, idle: never, close: never, broker: never, resume: never };
     });
     let (transport, _) = open(&mut solo, 1, "bob");
     find(&mut solo, 2);

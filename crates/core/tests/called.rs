@@ -37,7 +37,7 @@ fn nothing_leaves_before_the_application_has_agreed() {
     solo.command(Command::Answer { connection, verdict: Err("too late".into()) });
     let transport = made(&solo);
     let expected = [
-        TransportCommand::Answer { sdp: "offer s".into(), linkup: true },
+        TransportCommand::Answer { sdp: "offer s".into(), linkup: true, rate: None },
         TransportCommand::AddCandidate(address("early")),
     ];
     assert_eq!(solo.transports(), expected.map(|command| (transport, command)));

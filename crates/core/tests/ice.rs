@@ -57,7 +57,10 @@ fn attempts_wait_for_the_first_answer_and_use_it() {
         IceServer { urls: vec!["turn:192.0.2.1".into()], username: Some("u".into()), credential: Some("c".into()) };
     assert_eq!(servers(&solo), [vec![server]]);
     let made: Vec<_> = solo.transports().into_iter().map(|(_, command)| command).collect();
-    assert_eq!(made, [TransportCommand::Offer, TransportCommand::Answer { sdp: "offer s".into(), linkup: true }]);
+    assert_eq!(
+        made,
+        [TransportCommand::Offer, TransportCommand::Answer { sdp: "offer s".into(), linkup: true, rate: None }]
+    );
     let at = |wanted: fn(&Output) -> bool| solo.said().iter().position(wanted);
     let known = at(|output| matches!(output, Output::IceServers(_)));
     assert!(known < at(|output| matches!(output, Output::Transport { .. })));

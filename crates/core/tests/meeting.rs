@@ -104,7 +104,7 @@ fn the_smaller_id_wins_and_says_so_again() {
     solo.take();
     solo.signal(&id("ann"), &offer("hers"));
     let winner = made(&solo);
-    let answer = TransportCommand::Answer { sdp: "offer hers".into(), linkup: true };
+    let answer = TransportCommand::Answer { sdp: "offer hers".into(), linkup: true, rate: None };
     assert_eq!(solo.transports(), [(loser, TransportCommand::Abort), (winner, answer)]);
     solo.transport(winner, described("our answer"));
     assert_eq!(session(&solo, "ann"), "hers");

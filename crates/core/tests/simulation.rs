@@ -202,6 +202,82 @@ fn a_restarted_process_is_reached_again() {
     });
 }
 
+/// Whoever has no network, for how long, and whatever becomes of the broker meanwhile: within the time for it, the connection
+/// goes on.
+#[test]
+fn a_network_that_comes_back_in_time_ends_no_connection() {
+    seeds(3000, |seed| {
+        let (mut world, ids) = pair(seed);
+        world.run(MS(1500));
+        let call = world.plan_connect(Duration::ZERO, 0, &ids[1]);
+        world.run(MS(2500));
+        for _ in 0..=seed % 3 {
+            let node = world.rng().usize(0..2);
+            let dark = world.moment(MS(500));
+            let light = dark + world.moment(MS(20_000));
+            world.plan(dark, Act::Dark(node));
+            world.plan(light, Act::Light(node));
+            if world.rng().bool() {
+                let down = world.moment(light);
+                let up = down + world.moment(MS(1000));
+                world.plan(down, Act::BrokerDown(0));
+                world.plan(up, Act::BrokerUp(0));
+            }
+            world.run(light + MS(9_000));
+        }
+        for (node, id) in ids.iter().enumerate() {
+            let closed = world.events(node).iter().any(|(_, event)| matches!(event, Event::Closed { .. }));
+            let events = || format!("{:#?}\n{:#?}", world.events(0), world.events(1));
+            assert!(!closed, "seed {seed}: {id} {}", events());
+            let waits = world.ledger(node).interrupted().count();
+            assert_eq!(waits, 0, "seed {seed}: {id} {}", events());
+        }
+        assert!(world.ledger(0).is_open(call), "seed {seed}");
+        world
+    });
+}
+
+#[test]
+fn a_network_that_stays_away_ends_the_connection_when_its_time_is_over() {
+    seeds(500, |seed| {
+        let (mut world, ids) = pair(seed);
+        world.run(MS(1500));
+        world.plan_connect(Duration::ZERO, 0, &ids[1]);
+        world.run(MS(2500));
+        let node = world.rng().usize(0..2);
+        world.plan(Duration::ZERO, Act::Dark(node));
+        let began = world.now();
+        world.run(MS(40_000));
+        for node in 0..2 {
+            let event = world.events(node).iter().find(|(_, event)| matches!(event, Event::Closed { .. }));
+            let Some((at, Event::Closed { error: Some(error), .. })) = event else { panic!("seed {seed}: {event:?}") };
+            assert_eq!(error.code, ErrorCode::ConnectionLost, "seed {seed}");
+            let after = *at - began;
+            assert!(after >= MS(32_000) && after <= MS(35_000), "seed {seed}: after {after:?}");
+        }
+        world
+    });
+}
+
+/// Whoever is killed is known to be gone by the broker's word, long before the time for another network is over.
+#[test]
+fn a_killed_process_is_noticed_soon() {
+    seeds(500, |seed| {
+        let (mut world, ids) = pair(seed);
+        world.run(MS(1500));
+        world.plan_connect(Duration::ZERO, 0, &ids[1]);
+        world.run(MS(2500));
+        world.plan(Duration::ZERO, Act::Kill(1));
+        let began = world.now();
+        world.run(MS(10_000));
+        let event = world.events(0).iter().find(|(_, event)| matches!(event, Event::Closed { .. }));
+        let Some((at, Event::Closed { error: Some(error), .. })) = event else { panic!("seed {seed}: {event:?}") };
+        assert_eq!(error.code, ErrorCode::ConnectionLost, "seed {seed}");
+        assert!(*at - began <= MS(8_000), "seed {seed}: after {:?}", *at - began);
+        world
+    });
+}
+
 #[test]
 fn chaos_leaves_nothing_behind() {
     seeds(1200, |seed| {
@@ -238,6 +314,11 @@ fn chaos_leaves_nothing_behind() {
                 }
                 1 => world.plan(after, Act::CutSocket(node)),
                 2 => world.plan(after, Act::Restart(node)),
+                9 => {
+                    let light = after + world.moment(MS(15_000));
+                    world.plan(after, Act::Dark(node));
+                    world.plan(light, Act::Light(node));
+                }
                 3 if other == 0 => world.plan(after, Act::Command(node, Command::ClosePeer)),
                 4 => {
                     world.plan_find(after, node, &ids[other]);

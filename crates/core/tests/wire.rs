@@ -30,7 +30,7 @@ struct Side {
 impl Side {
     fn new(window: u64, budget: &Budget, max_frame: usize) -> Self {
         Self {
-            outgoing: Outgoing::new(true, max_frame),
+            outgoing: Outgoing::new(true, max_frame).keeping(),
             ledger: Ledger::new(window),
             incoming: Incoming::new(window, MAX_MESSAGE, budget.clone()),
             unread: VecDeque::new(),
@@ -54,6 +54,7 @@ impl Side {
             Arrival::Stream(frame) => self.streams.push(frame),
             Arrival::Ack { received, handed } => {
                 self.ledger.handle_ack(received, handed)?;
+                self.outgoing.confirm(received);
                 self.arrived.extend(std::iter::from_fn(|| self.ledger.poll_arrived()));
             }
             Arrival::Part(..) | Arrival::Ping | Arrival::Fin | Arrival::FinAck => {}
@@ -181,6 +182,23 @@ impl Exchange {
         Ok(())
     }
 
+    /// Another transport takes the place of this one, with whatever is under way; a part of that may still arrive.
+    fn move_over(&mut self) -> Result<(), Error> {
+        for side in &mut self.sides {
+            for _ in 0..self.rng.usize(..20) {
+                // The answer is lost.
+                side.receive(self.now)?;
+            }
+            side.wire.clear();
+        }
+        for at in 0..2 {
+            self.sides[at].outgoing.resume();
+            let ack = self.sides[at].incoming.resume(self.now);
+            self.sides[1 - at].wire.push_back(Message::Binary(ack.encode().into()));
+        }
+        Ok(())
+    }
+
     fn is_done(&self) -> bool {
         (0..2).all(|at| {
             self.sent[at].len() >= self.count
@@ -211,6 +229,35 @@ fn everything_arrives_in_order_within_the_window() {
             assert!(sides[at].outgoing.is_empty());
         }
     }
+}
+
+/// Whenever the transport changes, and how often: everything arrives once, in order.
+#[test]
+fn a_connection_that_changes_its_transport_loses_and_repeats_nothing() {
+    let mut moves = 0;
+    for seed in 0..300 {
+        let mut exchange = Exchange::new(seed);
+        let mut dice = fastrand::Rng::with_seed(!seed);
+        let often = dice.u32(50..2000);
+        let mut steps = 0;
+        while !exchange.is_done() {
+            steps += 1;
+            assert!(steps < 800_000, "seed {seed}: it does not come to an end");
+            if dice.u32(..often) == 0 {
+                moves += 1;
+                exchange.move_over().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            }
+            exchange.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        let Exchange { sides, sent, streams, tokens, .. } = exchange;
+        for at in 0..2 {
+            assert!(sides[1 - at].read == sent[at], "seed {seed}");
+            let numbers: Vec<u8> = sides[1 - at].streams.iter().map(|frame| frame[5]).collect();
+            assert_eq!(numbers, (0..streams[at]).map(|n| n as u8).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(sides[at].arrived, tokens[at], "seed {seed}");
+        }
+    }
+    assert!(moves > 1000, "only {moves} changes");
 }
 
 /// Where the transport is lost at any moment, with all that is on its way, what has come is the beginning of what was sent;

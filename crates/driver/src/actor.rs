@@ -12,7 +12,8 @@ use linkup_core::{
     TransportId, TransportInput,
 };
 use linkup_proto::{Error, ErrorCode};
-use tokio::sync::{mpsc, oneshot};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker_socket::BrokerSocket;
 use crate::link::Link;
@@ -22,6 +23,16 @@ use crate::transport::{Order, Reports, Role, Transport};
 /// The open connections of a Peer, shared with its handles.
 pub(crate) type Links = Arc<RwLock<HashMap<ConnectionId, Arc<Link>>>>;
 
+/// The ICE servers of a Peer, the application's or the broker's; none while the broker has not named its own.
+pub(crate) type Servers = Option<Arc<[IceServer]>>;
+
+/// What a Peer's handles see of its task.
+pub(crate) struct Shared {
+    pub(crate) links: Links,
+    /// Its end is the task's.
+    pub(crate) servers: watch::Sender<Servers>,
+}
+
 pub(crate) struct Actor {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) options: Arc<Options>,
@@ -29,8 +40,7 @@ pub(crate) struct Actor {
     pub(crate) links: Links,
     pub(crate) machine: Machine,
     transports: HashMap<TransportId, Transport>,
-    /// ICE servers: the application's, or the broker's.
-    servers: Arc<[IceServer]>,
+    servers: watch::Sender<Servers>,
     /// Where transports put their inputs.
     inputs: mpsc::UnboundedSender<(TransportId, TransportInput)>,
     broker: Option<BrokerSocket>,
@@ -48,14 +58,15 @@ pub(crate) async fn run(
     options: Arc<Options>,
     config: Config,
     sink: Arc<dyn Sink>,
-    links: Links,
+    shared: Shared,
     commands: mpsc::UnboundedReceiver<Command>,
     handle: oneshot::Receiver<()>,
 ) {
+    let Shared { links, servers } = shared;
     let (inputs, transport_inputs) = mpsc::unbounded_channel();
     let actor = Actor {
         runtime,
-        servers: options.ice_servers.clone().unwrap_or_default().into(),
+        servers,
         options,
         sink: Arc::clone(&sink),
         links: Arc::clone(&links),
@@ -95,7 +106,7 @@ impl Actor {
                 _ = &mut handle => return,
                 Some(command) = commands.recv() => self.machine.handle_command(Instant::now(), command),
                 Some((transport, input)) = inputs.recv() => {
-                    if matches!(input, TransportInput::Finished { .. }) {
+                    if matches!(input, TransportInput::Finished { .. } | TransportInput::Lost { .. }) {
                         self.transports.remove(&transport);
                     }
                     self.machine.handle_transport(Instant::now(), transport, input);
@@ -131,7 +142,9 @@ impl Actor {
                 match output {
                     Output::Broker(command) => self.command_broker(command),
                     Output::Transport { transport, command } => self.command_transport(transport, command),
-                    Output::IceServers(servers) => self.servers = servers.into_iter().map(IceServer::from).collect(),
+                    Output::IceServers(servers) => {
+                        self.servers.send_replace(Some(servers.into_iter().map(IceServer::from).collect()));
+                    }
                     Output::Event(event) => self.tell(event),
                 }
             }
@@ -163,10 +176,14 @@ impl Actor {
 
     fn command_transport(&mut self, id: TransportId, command: TransportCommand) {
         let order = match command {
-            TransportCommand::Offer => return self.make_transport(id, Role::Caller),
-            TransportCommand::Answer { sdp, linkup } => {
-                return self.make_transport(id, Role::Called { sdp, linkup });
+            TransportCommand::Offer => return self.make_transport(id, Role::Caller { rate: None }),
+            TransportCommand::OfferRelay { rate } => {
+                return self.make_transport(id, Role::Caller { rate: Some(rate) });
             }
+            TransportCommand::Answer { sdp, linkup, rate } => {
+                return self.make_transport(id, Role::Called { sdp, linkup, rate });
+            }
+            TransportCommand::Relayed { data } => Order::Relayed(data),
             TransportCommand::Abort => {
                 self.transports.remove(&id);
                 return;
@@ -186,7 +203,7 @@ impl Actor {
 
     fn make_transport(&mut self, id: TransportId, role: Role) {
         let reports = Reports::new(id, self.inputs.clone());
-        let servers = Arc::clone(&self.servers);
+        let servers = self.servers.borrow().clone().unwrap_or_default();
         let transport = Transport::spawn(&self.runtime, Arc::clone(&self.options), servers, role, reports);
         self.transports.insert(id, transport);
     }
@@ -194,6 +211,9 @@ impl Actor {
     fn make_link(&mut self, transport: TransportId, connection: ConnectionId) {
         let Some(transport) = self.transports.get(&transport) else { return };
         let wire = Arc::clone(transport.wire());
+        if let Some(link) = self.link(connection) {
+            return link.wire().take_over(&wire);
+        }
         let link = Link::new(connection, Arc::clone(&self.sink), self.options.limits, wire);
         self.links.write().unwrap_or_else(PoisonError::into_inner).insert(connection, Arc::new(link));
     }
@@ -202,7 +222,7 @@ impl Actor {
         self.links.read().unwrap_or_else(PoisonError::into_inner).get(&connection).cloned()
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, mut event: Event) {
         match &event {
             Event::Open { connection, linkup: Some(receive), .. } => {
                 if let Some(link) = self.link(*connection) {
@@ -213,7 +233,13 @@ impl Actor {
             Event::Closed { connection, .. } => {
                 let link = self.links.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
                 if let Some(link) = link {
-                    link.mute();
+                    if let Event::Closed { error: Some(error), .. } = &mut event
+                        && error.code == ErrorCode::CloseTimeout
+                        && error.details.is_none()
+                    {
+                        error.details = Some(Box::new(json!({"unconfirmed": link.unconfirmed()})));
+                    }
+                    link.end();
                 }
             }
             Event::PeerClosed { .. } => {

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::options::{Limits, Sink};
 use crate::runner::Runner;
+use crate::transport::Talk;
 
 /// What a queued message costs besides its bytes: empty messages need room, too.
 const MESSAGE_COST: usize = 64;
@@ -32,7 +33,7 @@ const STREAMS_LOW: usize = 64 * 1024;
 /// Bytes that [`Link::send_here`] sends by itself, with those under way. Encrypting more takes longer than waking a thread.
 const SEND_HERE: usize = 16 * 1024;
 
-/// What a transport knows about its connection, for whoever holds a [`Link`].
+/// What a connection's transport knows, for whoever holds a [`Link`].
 #[derive(Default)]
 pub(crate) struct Wire {
     /// Bytes of the largest frame that goes through.
@@ -41,12 +42,51 @@ pub(crate) struct Wire {
     pub(crate) unacknowledged: AtomicUsize,
     /// Messages may be lost or overtake each other, so that nothing counts them.
     pub(crate) unreliable: AtomicBool,
-    /// It goes through a TURN server.
-    pub(crate) relayed: AtomicBool,
-    /// The task that it belongs to.
-    pub(crate) runner: OnceLock<Weak<Runner>>,
+    /// A [`Path`].
+    path: AtomicU8,
+    /// Of the transport of this moment.
+    pub(crate) doors: RwLock<Doors>,
+}
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Path {
+    Direct = 0,
+    Turn = 1,
+    Broker = 2,
+}
+
+/// The ways to a transport's task.
+#[derive(Clone, Default)]
+pub(crate) struct Doors {
+    /// The task itself.
+    pub(crate) runner: Weak<Runner>,
     /// Where to ask for numbers, once it is open.
-    pub(crate) stats: OnceLock<mpsc::UnboundedSender<oneshot::Sender<Value>>>,
+    pub(crate) stats: Option<mpsc::UnboundedSender<oneshot::Sender<Value>>>,
+}
+
+impl Wire {
+    /// The connection goes on over another transport.
+    pub(crate) fn take_over(&self, other: &Self) {
+        self.max_message.store(other.max_message.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.path.store(other.path.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.unacknowledged.store(0, Ordering::Relaxed);
+        let doors = other.doors().clone();
+        self.set_doors(doors);
+    }
+
+    pub(crate) fn set_path(&self, path: Path) {
+        self.path.store(path as u8, Ordering::Relaxed);
+    }
+
+    fn doors(&self) -> RwLockReadGuard<'_, Doors> {
+        self.doors.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_doors(&self, doors: Doors) {
+        *self.doors.write().unwrap_or_else(PoisonError::into_inner) = doors;
+    }
 }
 
 /// A message was taken.
@@ -113,6 +153,20 @@ pub struct Link {
     pub(crate) resumed: Notify,
     /// What the remote takes, where it is a linkup peer.
     remote: OnceLock<Receive>,
+    /// A transport has begun to carry it.
+    begun: AtomicBool,
+    /// What is under way, while no transport carries it.
+    parked: Mutex<Parked>,
+    /// It has been put there.
+    arrived: Notify,
+}
+
+#[derive(Default)]
+enum Parked {
+    #[default]
+    No,
+    Talk(Box<Talk>),
+    Over,
 }
 
 #[derive(Default)]
@@ -149,6 +203,9 @@ impl Link {
             paused: AtomicBool::new(false),
             resumed: Notify::new(),
             remote: OnceLock::new(),
+            begun: AtomicBool::new(false),
+            parked: Mutex::default(),
+            arrived: Notify::new(),
         }
     }
 
@@ -272,16 +329,20 @@ impl Link {
     /// `messagesReceived`, `localCandidate`, `remoteCandidate`. What is not known is absent.
     pub async fn stats(&self) -> Value {
         let (answer, answered) = oneshot::channel();
-        if let Some(ask) = self.wire.stats.get() {
+        if let Some(ask) = &self.wire.doors().stats {
             // Where it has ended nobody answers.
             let _ = ask.send(answer);
         }
         answered.await.unwrap_or_else(|_| Value::Object(serde_json::Map::new()))
     }
 
-    /// Which way the bytes went when it opened: `direct` or `turn`.
+    /// Which way the bytes go: `direct`, `turn` or `broker`.
     pub fn path(&self) -> &'static str {
-        if self.wire.relayed.load(Ordering::Relaxed) { "turn" } else { "direct" }
+        match self.wire.path.load(Ordering::Relaxed) {
+            0 => "direct",
+            1 => "turn",
+            _ => "broker",
+        }
     }
 
     pub(crate) fn sink(&self) -> &Arc<dyn Sink> {
@@ -329,7 +390,8 @@ impl Link {
     }
 
     fn run_here(&self) -> bool {
-        self.wire.runner.get().and_then(Weak::upgrade).is_some_and(|runner| runner.run_here())
+        let runner = self.wire.doors().runner.upgrade();
+        runner.is_some_and(|runner| runner.run_here())
     }
 
     /// Bytes of messages went to SCTP, and so many messages are complete with them.
@@ -355,10 +417,20 @@ impl Link {
         self.waker.wake();
     }
 
+    /// From now on nothing more reaches the application, but what it has kept waiting.
+    pub(crate) fn end(&self) {
+        if let Some(mut talk) = self.take_parked() {
+            talk.deliver_held(self);
+        }
+        self.mute();
+    }
+
     /// From now on nothing more reaches the application.
     pub(crate) fn mute(&self) {
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.close();
+        let parked = std::mem::replace(&mut *self.parked(), Parked::Over);
+        drop(parked);
     }
 
     /// Whether messages have to wait for the application.
@@ -382,6 +454,63 @@ impl Link {
     pub(crate) fn set_remote(&self, receive: Receive) {
         // A connection opens once.
         let _ = self.remote.set(receive);
+    }
+
+    /// Whether another transport may go on where one has ended.
+    pub(crate) fn can_resume(&self) -> bool {
+        self.is_framed() && self.remote.get().is_some_and(|receive| receive.resume)
+    }
+
+    /// True for the first transport, and false for those that go on with what it began.
+    pub(crate) fn begins(&self) -> bool {
+        !self.begun.swap(true, Ordering::SeqCst)
+    }
+
+    /// Keeps what is under way, where a transport has ended and the connection has not.
+    pub(crate) fn park(&self, talk: Talk) {
+        let mut parked = self.parked();
+        // Where it is over, nobody would take it out any more, and it holds us.
+        if !matches!(*parked, Parked::Over) {
+            *parked = Parked::Talk(Box::new(talk));
+            self.arrived.notify_one();
+        }
+    }
+
+    /// What the last transport has left under way, as soon as that has let go of it.
+    pub(crate) async fn unpark(&self) -> Talk {
+        loop {
+            if let Some(talk) = self.take_parked() {
+                return talk;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn take_parked(&self) -> Option<Talk> {
+        let mut parked = self.parked();
+        match &*parked {
+            Parked::Talk(_) => match std::mem::take(&mut *parked) {
+                Parked::Talk(talk) => Some(*talk),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Messages that the remote may not have, while no transport carries them.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        match &*self.parked() {
+            Parked::Talk(talk) => talk.unconfirmed(),
+            _ => self.waiting(),
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
     }
 
     /// The remote's window, where there are frames.

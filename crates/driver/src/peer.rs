@@ -9,11 +9,11 @@ use linkup_core::{Command, Config, ConnectionId, Token, TransportId};
 use linkup_proto::frame::WINDOW;
 use linkup_proto::signal::Receive;
 use linkup_proto::{Error, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::actor::{self, Links};
+use crate::actor::{self, Links, Servers, Shared};
 use crate::link::Link;
-use crate::options::{Options, Sink};
+use crate::options::{IceServer, Options, Sink};
 
 /// The names of connections, transports and whatever else needs one.
 static IDS: LazyLock<Arc<AtomicU32>> = LazyLock::new(|| Arc::new(AtomicU32::new(1)));
@@ -36,6 +36,7 @@ pub fn next_id() -> u32 {
 pub struct Peer {
     commands: mpsc::UnboundedSender<Command>,
     links: Links,
+    servers: watch::Receiver<Servers>,
     /// Its end ends the task.
     _alive: oneshot::Sender<()>,
 }
@@ -58,7 +59,12 @@ impl Peer {
             timeouts: options.timeouts,
             ice_from_broker: options.ice_servers.is_none(),
             metadata: options.metadata.clone(),
-            receive: Receive { message: options.limits.message_bytes as u64, window: WINDOW },
+            receive: Receive {
+                message: options.limits.message_bytes as u64,
+                window: WINDOW,
+                resume: !options.timeouts.resume.is_zero(),
+                relay: true,
+            },
             trickle: options.trickle,
             asks: options.asks,
             transforms: options.transforms,
@@ -69,9 +75,11 @@ impl Peer {
         let (commands, received) = mpsc::unbounded_channel();
         let (alive, handle) = oneshot::channel();
         let links = Links::default();
-        let task = actor::run(runtime.clone(), Arc::new(options), config, sink, Arc::clone(&links), received, handle);
+        let (named, servers) = watch::channel(options.ice_servers.as_deref().map(Arc::from));
+        let shared = Shared { links: Arc::clone(&links), servers: named };
+        let task = actor::run(runtime.clone(), Arc::new(options), config, sink, shared, received, handle);
         runtime.spawn(task);
-        Self { commands, links, _alive: alive }
+        Self { commands, links, servers, _alive: alive }
     }
 
     /// Connects to a peer. The outcome is an event of the connection whose name is returned.
@@ -109,6 +117,13 @@ impl Peer {
     /// The open connection of that name, for sending.
     pub fn link(&self, connection: ConnectionId) -> Option<Arc<Link>> {
         self.links.read().unwrap_or_else(PoisonError::into_inner).get(&connection).cloned()
+    }
+
+    /// The STUN and TURN servers that are used: waits until the broker has named them, where it is asked; it may be one that
+    /// never does. `None` where the Peer ends before.
+    pub fn ice_servers(&self) -> impl Future<Output = Option<Arc<[IceServer]>>> + Send + use<> {
+        let mut servers = self.servers.clone();
+        async move { servers.wait_for(Option::is_some).await.ok()?.clone() }
     }
 
     fn command(&self, command: Command) {

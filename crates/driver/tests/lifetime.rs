@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Testee, broker, broker_at, options, pair, text};
+use common::{Testee, broker, broker_at, broker_without_relay, options, pair, text};
 use linkup_broker::Broker;
 use linkup_driver::Keeper;
 use linkup_driver::core::Event;
@@ -181,7 +181,7 @@ async fn what_is_given_up_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_machine_says_why_it_cannot_connect() {
-    let (_broker, url) = broker();
+    let (_broker, url) = broker_without_relay();
     let (mut a, mut b) = (options(&url, "a"), options(&url, "b"));
     a.transforms = true;
     b.transforms = true;

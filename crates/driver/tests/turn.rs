@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use common::{options, pair_of, text};
 use linkup_broker::{Broker, TurnOptions};
+use linkup_driver::IceServer;
 use linkup_proto::ErrorCode;
 use linkup_proto::PeerId;
 use tokio::runtime::Handle;
@@ -100,4 +101,23 @@ async fn whoever_names_no_server_at_all_gets_none() {
     a.peer.connect(PeerId::new("b").unwrap());
     let error = a.closed().await.unwrap();
     assert!(matches!(error.code, ErrorCode::ConnectTimeout | ErrorCode::IceFailed), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_says_which_servers_it_uses() {
+    let (broker, url) = relaying();
+    let a = Testee::registered(options(&url, "a")).await;
+    let servers = a.peer.ice_servers().await.unwrap();
+    let [server] = &servers[..] else { unreachable!("{servers:?}") };
+    assert_eq!(server.urls[0], format!("stun:{}", broker.turn_addresses()[0]));
+    assert!(server.username.ends_with(":a") && !server.credential.is_empty());
+    let mut own = options(&url, "own");
+    own.ice_servers = Some(vec![IceServer { urls: vec!["stun:192.0.2.1".into()], ..IceServer::default() }]);
+    let own = Testee::start(own);
+    assert_eq!(own.peer.ice_servers().await.unwrap()[0].urls, ["stun:192.0.2.1"]);
+    // Nobody is there who could name them.
+    let alone = Testee::start(options("ws://127.0.0.1:1", "alone"));
+    let servers = alone.peer.ice_servers();
+    drop(alone);
+    assert_eq!(servers.await, None);
 }

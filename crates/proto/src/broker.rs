@@ -61,6 +61,9 @@ pub struct IceServers {
     /// Seconds for which the credentials are good: ask again before they have passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
+    /// Bytes a second of signals that a peer may send for connections that go over the broker itself, where it takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<u32>,
 }
 
 /// One `RTCIceServer`.
@@ -469,8 +472,9 @@ mod tests {
         assert_eq!(json!(IceServers::default()), json!({"iceServers": []}));
         let [username, credential] = ["u", "p"].map(|text| Some(text.to_owned()));
         let server = IceServer { urls: vec!["turn:h".into()], username, credential };
-        let servers = IceServers { ice_servers: vec![server], ttl: Some(60) };
-        let json = json!({"iceServers": [{"urls": ["turn:h"], "username": "u", "credential": "p"}], "ttl": 60});
+        let servers = IceServers { ice_servers: vec![server], ttl: Some(60), relay: Some(4096) };
+        let json =
+            json!({"iceServers": [{"urls": ["turn:h"], "username": "u", "credential": "p"}], "ttl": 60, "relay": 4096});
         assert_eq!(json!(servers), json);
         assert_eq!(serde_json::from_value::<IceServers>(json).unwrap(), servers);
     }

@@ -6,7 +6,8 @@
 //! {"type": "bye", "linkup": {"v": 1, "session": "5f0c…", "bye": {"code": "ERR_DENIED", "reason": "busy"}}}
 //! ```
 //!
-//! `session` names one attempt to connect: made by the caller, repeated by the called. A signal without
+//! `session` names one attempt to connect, and the connection that comes of it: made by the caller, repeated by the
+//! called. A connection may outlive its transport: `transport` counts those that came after the first. A signal without
 //! `linkup` comes from a plain simple-peer client and belongs to whatever is under way with that peer.
 //! A `bye` is sent to linkup peers only: simple-peer fails on what it does not know.
 
@@ -33,6 +34,8 @@ pub struct Linkup {
     pub version: u32,
     /// The attempt that this signal belongs to.
     pub session: String,
+    /// Which transport of that connection it is about: 0 is the first one.
+    pub transport: u32,
     /// The sender's `options.metadata`, in offers and answers: any JSON.
     pub metadata: Option<Value>,
     /// What the sender takes, in offers and answers.
@@ -46,17 +49,26 @@ pub struct Receive {
     pub message: u64,
     /// What message frames may cost that its application has not got yet.
     pub window: u64,
+    /// The connection may go on over another transport.
+    pub resume: bool,
+    /// It may go over the broker itself.
+    pub relay: bool,
 }
 
 impl Receive {
     /// Of a peer that does not say.
-    pub const UNKNOWN: Self = Self { message: 256 * 1024, window: 1024 * 1024 };
+    pub const UNKNOWN: Self = Self { message: 256 * 1024, window: 1024 * 1024, resume: false, relay: false };
 
     fn parse(value: &Value) -> Self {
         let number = |name: &str, otherwise| value.get(name).and_then(Value::as_u64).unwrap_or(otherwise);
         let (message, window) = (number("message", Self::UNKNOWN.message), number("window", Self::UNKNOWN.window));
         // A message's length is written with 32 bits; and nobody needs a window that its books cannot count.
-        Self { message: message.min(u32::MAX.into()), window: window.clamp(frame::MIN_WINDOW, 1 << 40) }
+        Self {
+            message: message.min(u32::MAX.into()),
+            window: window.clamp(frame::MIN_WINDOW, 1 << 40),
+            resume: value.get("resume") == Some(&Value::Bool(true)),
+            relay: value.get("relay") == Some(&Value::Bool(true)),
+        }
     }
 }
 
@@ -82,6 +94,13 @@ pub enum Body {
         /// Why, as the other application said it.
         reason: String,
     },
+    /// What a transport over the broker carries: encrypted, in Base64.
+    Relay {
+        /// The packet.
+        data: String,
+    },
+    /// To the caller of a connection: it needs another transport than the one that the signal names.
+    Resume,
     /// `renegotiate`, `transceiverRequest` and what else a simple-peer says about media: of no use here.
     Ignored,
 }
@@ -120,7 +139,9 @@ impl Signal {
                 let version = linkup.get("v").and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok());
                 let Some(version) = version else { return Err(wrong("has no `linkup.v`")) };
                 let receive = linkup.get("receive").map(Receive::parse);
-                Some(Linkup { version, session, metadata: linkup.remove("metadata"), receive })
+                let transport = linkup.get("transport").and_then(Value::as_u64).unwrap_or(0);
+                let Ok(transport) = u32::try_from(transport) else { return Err(wrong("counts too many transports")) };
+                Some(Linkup { version, session, transport, metadata: linkup.remove("metadata"), receive })
             }
             None => None,
             Some(_) => return Err(wrong("has a `linkup` that is not an object")),
@@ -142,6 +163,13 @@ impl Signal {
             (None, None) if object.contains_key("renegotiate") || object.contains_key("transceiverRequest") => {
                 Body::Ignored
             }
+            (None, None) if linkup.is_some() && object.get("type") == Some(&Value::from("relay")) => {
+                match object.remove("data") {
+                    Some(Value::String(data)) => Body::Relay { data },
+                    _ => return Err(wrong("relays nothing")),
+                }
+            }
+            (None, None) if linkup.is_some() && object.get("type") == Some(&Value::from("resume")) => Body::Resume,
             // A newer linkup may say more than we know.
             (None, None) if linkup.is_some() => Body::Ignored,
             _ => return Err(wrong("has neither an `sdp` nor a `candidate`")),
@@ -160,6 +188,8 @@ impl Signal {
                 "sdpMLineIndex": candidate.mline_index,
             }}),
             Body::Bye { .. } => json!({"type": "bye"}),
+            Body::Relay { data } => json!({"type": "relay", "data": data}),
+            Body::Resume => json!({"type": "resume"}),
             Body::Ignored => json!({}),
         };
         if let Some(linkup) = &self.linkup {
@@ -167,8 +197,11 @@ impl Signal {
             if let Some(metadata) = &linkup.metadata {
                 member["metadata"] = metadata.clone();
             }
-            if let Some(Receive { message, window }) = linkup.receive {
-                member["receive"] = json!({"message": message, "window": window});
+            if linkup.transport > 0 {
+                member["transport"] = linkup.transport.into();
+            }
+            if let Some(Receive { message, window, resume, relay }) = linkup.receive {
+                member["receive"] = json!({"message": message, "window": window, "resume": resume, "relay": relay});
             }
             if let Body::Bye { code, reason } = &self.body {
                 let reason = truncate(reason, limits::MAX_REASON_BYTES);
@@ -210,8 +243,9 @@ mod tests {
         Some(Linkup {
             version: VERSION,
             session: "s".into(),
+            transport: 3,
             metadata: Some(json!({"a": [null]})),
-            receive: Some(Receive { message: 1 << 20, window: 8 << 20 }),
+            receive: Some(Receive { message: 1 << 20, window: 8 << 20, resume: true, relay: true }),
         })
     }
 
@@ -240,6 +274,8 @@ mod tests {
             Body::Answer { sdp: "é".into() },
             Body::Candidate(candidate),
             Body::Bye { code: ErrorCode::Denied, reason: "busy".into() },
+            Body::Relay { data: "AAEC".into() },
+            Body::Resume,
             Body::Ignored,
         ] {
             let signal = Signal { linkup: linkup(), body };
@@ -263,6 +299,9 @@ mod tests {
             r#"{"type":"offer","sdp":"v=0","linkup":5}"#,
             r#"{"type":"offer","sdp":"v=0","linkup":{"v":1}}"#,
             r#"{"type":"offer","sdp":"v=0","linkup":{"session":"s"}}"#,
+            r#"{"type":"relay","linkup":{"v":1,"session":"s"}}"#,
+            r#"{"type":"relay","data":1,"linkup":{"v":1,"session":"s"}}"#,
+            r#"{"type":"offer","sdp":"v=0","linkup":{"v":1,"session":"s","transport":4294967296}}"#,
             &large,
             &candidate,
         ] {

@@ -64,7 +64,7 @@ impl FakeBroker {
             }
             // As one that does not know the question, now and then.
             Request::Ice if socket.is_multiple_of(3) => Err(Error::new(ErrorCode::Unsupported, "what?")),
-            Request::Ice => Ok(json!({"iceServers": [{"urls": ["stun:stun.example"]}], "ttl": 20})),
+            Request::Ice => Ok(json!({"iceServers": [{"urls": ["stun:stun.example"]}], "ttl": 20, "relay": 65536})),
             Request::Signal(signal) => return self.pass_on(socket, signal),
         };
         let response = match answer {

@@ -1,6 +1,6 @@
 //! What an application may rely on, checked event by event. Knows only what one peer says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use linkup_core::{ConnectionId, Event};
 use linkup_proto::PeerId;
@@ -17,6 +17,8 @@ enum Life {
 #[derive(Debug, Default)]
 pub struct Ledger {
     lives: BTreeMap<ConnectionId, Life>,
+    /// Connections that wait for another transport.
+    interrupted: BTreeSet<ConnectionId>,
     closed: bool,
     /// Rules that were broken.
     pub broken: Vec<String>,
@@ -51,7 +53,16 @@ impl Ledger {
                 }
                 self.step(*connection, event, |life| life == Some(&Life::Asked), Life::Over);
             }
+            Event::Reconnecting { connection } => {
+                let news = self.is_open(*connection) && self.interrupted.insert(*connection);
+                self.demand(news, event, "of what is not open, or was said before");
+            }
+            Event::Reconnected { connection } => {
+                let news = self.is_open(*connection) && self.interrupted.remove(connection);
+                self.demand(news, event, "of what was not interrupted");
+            }
             Event::Closed { connection, .. } => {
+                self.interrupted.remove(connection);
                 let fits = |life: Option<&Life>| matches!(life, Some(Life::Asked | Life::Open(_)));
                 self.step(*connection, event, fits, Life::Over);
             }
@@ -64,6 +75,12 @@ impl Ledger {
                 self.closed = true;
             }
             _ => {}
+        }
+    }
+
+    fn demand(&mut self, holds: bool, event: &Event, otherwise: &str) {
+        if !holds {
+            self.broken.push(format!("{event:?} {otherwise}"));
         }
     }
 
@@ -91,6 +108,11 @@ impl Ledger {
     /// Connections that were asked for and never answered.
     pub fn unanswered(&self) -> Vec<ConnectionId> {
         self.lives.iter().filter(|(_, life)| **life == Life::Asked).map(|(connection, _)| *connection).collect()
+    }
+
+    /// Connections that are open and wait for another transport.
+    pub fn interrupted(&self) -> impl Iterator<Item = ConnectionId> {
+        self.interrupted.iter().copied()
     }
 
     /// Whether the peer has said that it is closed.

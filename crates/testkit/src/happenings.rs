@@ -6,10 +6,14 @@ use linkup_core::{BrokerCommand, BrokerInput, Command, Event, Output, Peer, Tran
 
 use crate::broker::Socket;
 use crate::check::Ledger;
+use crate::transport::Saying;
 use crate::world::{Act, Manners, NodeId, Pipe, Task, World};
 
 impl World {
     pub(crate) fn perform(&mut self, task: Task) {
+        if let Some(node) = self.network_of(&task).filter(|node| self.transports.is_dark(*node)) {
+            return self.held.push((node, task));
+        }
         match task {
             Task::Act(act) => self.act(act),
             Task::ToBroker { socket, text } => {
@@ -56,6 +60,24 @@ impl World {
         }
     }
 
+    /// Whose network a task goes over.
+    fn network_of(&self, task: &Task) -> Option<NodeId> {
+        match task {
+            Task::ToBroker { socket, .. }
+            | Task::BrokerLearnsClose { socket }
+            | Task::Opened { socket }
+            | Task::FromBroker { socket, .. }
+            | Task::Broken { socket, failed: true, .. } => self.sockets.get(socket).map(|(node, _)| *node),
+            _ => None,
+        }
+    }
+
+    fn say_later(&mut self, sayings: Vec<Saying>) {
+        for (after, transport, input) in sayings {
+            self.agenda.plan(self.now + after, Task::Transport { transport, input });
+        }
+    }
+
     fn act(&mut self, act: Act) {
         match act {
             Act::Command(node, command) => {
@@ -82,18 +104,38 @@ impl World {
                     self.agenda.plan(self.now, broken);
                 }
             }
-            Act::Restart(node) => self.restart(node),
+            Act::Dark(node) => {
+                let sayings = self.transports.darken(node);
+                self.say_later(sayings);
+            }
+            Act::Light(node) => {
+                let sayings = self.transports.lighten(node);
+                self.say_later(sayings);
+                for (_, task) in self.held.extract_if(.., |(of, _)| *of == node).collect::<Vec<_>>() {
+                    self.agenda.plan(self.now, task);
+                }
+            }
+            Act::Restart(node) => {
+                self.kill(node);
+                self.drain(node);
+            }
+            Act::Kill(node) => {
+                self.kill(node);
+                let now = self.instant();
+                self.nodes[node].peer.handle_command(now, Command::ClosePeer);
+                self.drain(node);
+            }
         }
     }
 
-    fn restart(&mut self, node: NodeId) {
+    /// A fresh process takes the place of a node's, and has not done anything yet.
+    fn kill(&mut self, node: NodeId) {
         if let Some(socket) = self.nodes[node].socket.take() {
             let learns = self.now + self.moment(Duration::from_secs(1));
             self.agenda.plan(learns, Task::BrokerLearnsClose { socket });
         }
-        for (after, transport, input) in self.transports.kill(node) {
-            self.agenda.plan(self.now + after, Task::Transport { transport, input });
-        }
+        let sayings = self.transports.kill(node);
+        self.say_later(sayings);
         let now = self.instant();
         let seed = self.rng.u64(..);
         let place = &mut self.nodes[node];
@@ -103,7 +145,6 @@ impl World {
         place.ledger = Ledger::default();
         place.ledger.broken = broken;
         place.events.clear();
-        self.drain(node);
     }
 
     fn tell(&mut self, socket: Socket, input: BrokerInput) {
@@ -129,7 +170,13 @@ impl World {
                 Output::Transport { transport, command } => {
                     for (after, transport, input) in self.transports.handle(node, transport, command) {
                         // A transport opens before it closes.
-                        let lives = !matches!(input, TransportInput::Candidate(_) | TransportInput::Failed { .. });
+                        let lives = !matches!(
+                            input,
+                            TransportInput::Candidate(_)
+                                | TransportInput::Failed { .. }
+                                | TransportInput::Silent
+                                | TransportInput::Lost { .. }
+                        );
                         let at = match lives {
                             true => self.pipes.through(Pipe::Life(transport), self.now, after),
                             false => self.now + after,

@@ -24,7 +24,7 @@ use linkup_proto::PeerId;
 use linkup_proto::signal::Receive;
 
 /// What every peer of the tests takes.
-pub const RECEIVE: Receive = Receive { message: 64 << 20, window: 8 << 20 };
+pub const RECEIVE: Receive = Receive { message: 64 << 20, window: 8 << 20, resume: true, relay: true };
 
 /// A peer's configuration with every default, for the id given.
 pub fn config(id: PeerId, seed: u64, ids: &Arc<AtomicU32>) -> Config {

@@ -1,15 +1,18 @@
 //! Transports that never leave the process: two connect once each has the other's description and one of its
 //! addresses. Says what they say and when; the world delivers it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use linkup_core::{ConnectionId, TransportCommand, TransportId, TransportInput};
+use linkup_core::{ConnectionId, RELAY_DESCRIPTION, TransportCommand, TransportId, TransportInput};
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
 
 /// Without an answer from the other side.
 const ICE_FAILS_AFTER: Duration = Duration::from_secs(8);
+/// Silence of an open transport: when it is noticed, at the earliest and the latest, and when the transport is over.
+const SILENT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(4500));
+const LOST_AFTER: Duration = Duration::from_secs(9);
 /// The driver's own bound of a close.
 const CLOSE_FAILS_AFTER: Duration = Duration::from_secs(5);
 
@@ -19,8 +22,11 @@ struct Transport {
     remote: Option<TransportId>,
     /// Addresses of the remote.
     reachable: bool,
+    /// It goes over the broker.
+    relay: bool,
     connected: bool,
     opened: bool,
+    silent: bool,
     closing: bool,
     started: Option<ConnectionId>,
 }
@@ -31,6 +37,8 @@ pub(crate) struct Transports {
     pub(crate) trickle: bool,
     /// Descriptions can be exchanged, but no packet arrives.
     pub(crate) blocked: bool,
+    /// Nodes that have no network.
+    dark: BTreeSet<usize>,
     pub(crate) rng: fastrand::Rng,
     pub(crate) broken: Vec<String>,
 }
@@ -38,13 +46,14 @@ pub(crate) struct Transports {
 /// Something that a transport will say.
 pub(crate) type Saying = (Duration, TransportId, TransportInput);
 
-fn description(transport: TransportId) -> String {
-    format!("v=0\r\no=- {} 1 IN IP4 0.0.0.0\r\n", transport.0)
+fn description(transport: TransportId, relay: bool) -> String {
+    let begin = if relay { RELAY_DESCRIPTION } else { "v=0\r\n" };
+    format!("{begin}o=- {} 1 IN IP4 0.0.0.0\r\n", transport.0)
 }
 
 /// Which transport made a description.
 fn maker(sdp: &str) -> Option<TransportId> {
-    let origin = sdp.lines().find_map(|line| line.strip_prefix("o=- "))?;
+    let (_, origin) = sdp.split_once("o=- ")?;
     origin.split(' ').next()?.parse().ok().map(TransportId)
 }
 
@@ -55,7 +64,45 @@ fn lost(code: ErrorCode) -> TransportInput {
 impl Transports {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { all: BTreeMap::new(), trickle: true, blocked: false, rng, broken: Vec::new() }
+        Self { all: BTreeMap::new(), trickle: true, blocked: false, dark: BTreeSet::new(), rng, broken: Vec::new() }
+    }
+
+    pub(crate) fn is_dark(&self, node: usize) -> bool {
+        self.dark.contains(&node)
+    }
+
+    /// A node has no network from now on.
+    pub(crate) fn darken(&mut self, node: usize) -> Vec<Saying> {
+        self.dark.insert(node);
+        let quiet: Vec<_> = self.all.keys().copied().filter(|id| self.is_cut_off(*id)).collect();
+        quiet.into_iter().flat_map(|id| self.fall_silent(id)).collect()
+    }
+
+    /// It has one again.
+    pub(crate) fn lighten(&mut self, node: usize) -> Vec<Saying> {
+        self.dark.remove(&node);
+        let ids: Vec<_> = self.all.keys().copied().collect();
+        let mut sayings = Vec::new();
+        for id in ids {
+            sayings.extend(self.try_connect(id));
+            if self.all.get(&id).is_some_and(|transport| transport.silent) && !self.is_cut_off(id) {
+                sayings.push((self.moment(), id, TransportInput::Heard));
+            }
+        }
+        sayings
+    }
+
+    /// Whether an end of a transport hears nothing of the other.
+    fn is_cut_off(&self, id: TransportId) -> bool {
+        let Some(transport) = self.all.get(&id) else { return false };
+        let remote = transport.remote.and_then(|remote| self.all.get(&remote));
+        remote.is_none_or(|remote| self.is_dark(remote.node)) || self.is_dark(transport.node)
+    }
+
+    fn fall_silent(&mut self, id: TransportId) -> Vec<Saying> {
+        let span = (SILENT.1 - SILENT.0).mul_f64(self.rng.f64());
+        let error = Error::new(ErrorCode::ConnectionLost, "nothing is heard any more");
+        vec![(SILENT.0 + span, id, TransportInput::Silent), (LOST_AFTER, id, TransportInput::Lost { error })]
     }
 
     fn moment(&mut self) -> Duration {
@@ -65,6 +112,13 @@ impl Transports {
     /// How many there are of a node's.
     pub(crate) fn count(&self, node: usize) -> usize {
         self.all.values().filter(|transport| transport.node == node).count()
+    }
+
+    /// How many of them carry a connection, and how many do not.
+    pub(crate) fn started(&self, node: usize) -> (usize, usize) {
+        let started = |transport: &&Transport| transport.node == node && transport.started.is_some();
+        let count = self.all.values().filter(started).count();
+        (count, self.count(node) - count)
     }
 
     pub(crate) fn node(&self, transport: TransportId) -> Option<usize> {
@@ -79,17 +133,22 @@ impl Transports {
     }
 
     pub(crate) fn handle(&mut self, node: usize, id: TransportId, command: TransportCommand) -> Vec<Saying> {
-        let makes = matches!(command, TransportCommand::Offer | TransportCommand::Answer { .. });
+        let makes = matches!(
+            command,
+            TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. }
+        );
         if makes == self.all.contains_key(&id) {
             self.broken.push(format!("{id:?} is made twice, or does not exist: {command:?}"));
             return Vec::new();
         }
         match command {
-            TransportCommand::Offer => self.make(node, id, None),
-            TransportCommand::Answer { sdp, .. } => match maker(&sdp) {
-                Some(caller) => self.make(node, id, Some(caller)),
+            TransportCommand::Offer => self.make(node, id, None, false),
+            TransportCommand::OfferRelay { .. } => self.make(node, id, None, true),
+            TransportCommand::Relayed { .. } => Vec::new(),
+            TransportCommand::Answer { sdp, rate, .. } => match maker(&sdp) {
+                Some(caller) => self.make(node, id, Some(caller), rate.is_some()),
                 None => {
-                    self.make(node, id, None);
+                    self.make(node, id, None, false);
                     vec![(self.moment(), id, lost(ErrorCode::Protocol))]
                 }
             },
@@ -119,21 +178,23 @@ impl Transports {
         }
     }
 
-    fn make(&mut self, node: usize, id: TransportId, remote: Option<TransportId>) -> Vec<Saying> {
+    fn make(&mut self, node: usize, id: TransportId, remote: Option<TransportId>, relay: bool) -> Vec<Saying> {
         self.all.insert(
             id,
             Transport {
                 node,
                 remote,
-                reachable: !self.trickle,
+                reachable: !self.trickle || relay,
+                relay,
                 connected: false,
                 opened: false,
+                silent: false,
                 closing: false,
                 started: None,
             },
         );
-        let mut sayings = vec![(self.moment(), id, TransportInput::Description { sdp: description(id) })];
-        if self.trickle {
+        let mut sayings = vec![(self.moment(), id, TransportInput::Description { sdp: description(id, relay) })];
+        if self.trickle && !relay {
             for number in 0..3 {
                 // The last one is the end of candidates; any may come before the description.
                 let candidate = if number == 2 { String::new() } else { format!("candidate:{} {number}", id.0) };
@@ -152,11 +213,12 @@ impl Transports {
         let Some(transport) = self.all.get_mut(&id) else { return Vec::new() };
         let from = candidate.candidate.strip_prefix("candidate:").and_then(|text| text.split(' ').next());
         let from = from.and_then(|text| text.parse().ok()).map(TransportId);
-        if from.is_none() || from != transport.remote {
+        // One that has given up may answer the same call again.
+        if from.is_none() || from < transport.remote {
             let remote = transport.remote;
             self.broken.push(format!("{id:?} of {remote:?} is given {candidate:?}"));
         }
-        transport.reachable = true;
+        transport.reachable |= from == transport.remote;
         self.try_connect(id)
     }
 
@@ -165,8 +227,9 @@ impl Transports {
             let transport = self.all.get(id)?;
             Some((transport.remote?, transport.reachable && !transport.connected))
         };
-        let Some((remote, true)) = pair(&id).filter(|_| !self.blocked) else { return Vec::new() };
-        if pair(&remote) != Some((id, true)) {
+        let blocked = self.blocked && self.all.get(&id).is_some_and(|transport| !transport.relay);
+        let Some((remote, true)) = pair(&id).filter(|_| !blocked) else { return Vec::new() };
+        if self.is_cut_off(id) || pair(&remote) != Some((id, true)) {
             return Vec::new();
         }
         for end in [id, remote] {
@@ -180,7 +243,8 @@ impl Transports {
     fn close(&mut self, id: TransportId) -> Vec<Saying> {
         let Some(transport) = self.all.get_mut(&id) else { return Vec::new() };
         transport.closing = true;
-        let remote = transport.remote.filter(|remote| self.all.contains_key(remote));
+        let far = transport.remote;
+        let remote = far.filter(|_| !self.is_cut_off(id));
         let moment = self.moment();
         match remote {
             Some(remote) => vec![
@@ -189,7 +253,10 @@ impl Transports {
             ],
             None => {
                 let error = Some(Error::new(ErrorCode::CloseTimeout, "nobody confirms"));
-                vec![(CLOSE_FAILS_AFTER, id, TransportInput::Finished { error })]
+                let mut sayings = vec![(CLOSE_FAILS_AFTER, id, TransportInput::Finished { error })];
+                let noticed = far.into_iter().flat_map(|far| self.fall_silent(far));
+                sayings.extend(noticed.map(|(after, far, input)| (CLOSE_FAILS_AFTER + after, far, input)));
+                sayings
             }
         }
     }
@@ -198,9 +265,11 @@ impl Transports {
     pub(crate) fn abort(&mut self, id: TransportId) -> Vec<Saying> {
         let Some(transport) = self.all.remove(&id) else { return Vec::new() };
         let Some(remote) = transport.remote.filter(|_| transport.connected) else { return Vec::new() };
+        if self.all.get(&remote).is_some_and(|remote| remote.opened) {
+            return self.fall_silent(remote);
+        }
         // Before it is open there are no heartbeats to miss.
-        let earliest = if self.all.get(&remote).is_some_and(|remote| remote.opened) { 1 } else { 2000 };
-        let noticed = Duration::from_millis(self.rng.u64(earliest..10_000));
+        let noticed = Duration::from_millis(self.rng.u64(2000..10_000));
         vec![(noticed, remote, lost(ErrorCode::ConnectionLost))]
     }
 
@@ -212,8 +281,22 @@ impl Transports {
 
     /// Whether a saying still holds at the moment of its delivery; it is then said.
     pub(crate) fn says(&mut self, id: TransportId, input: &TransportInput) -> bool {
+        let cut_off = self.is_cut_off(id);
         let Some(transport) = self.all.get_mut(&id) else { return false };
         match input {
+            TransportInput::Silent => {
+                let news = transport.started.is_some() && cut_off && !transport.silent;
+                transport.silent |= news;
+                news
+            }
+            TransportInput::Heard => !cut_off && std::mem::take(&mut transport.silent),
+            TransportInput::Lost { .. } => {
+                let over = transport.started.is_some() && cut_off;
+                if over {
+                    self.all.remove(&id);
+                }
+                over
+            }
             TransportInput::Failed { error } if error.code == ErrorCode::IceFailed => !transport.connected,
             TransportInput::Open => {
                 transport.opened = true;

@@ -39,8 +39,14 @@ pub enum Act {
     BrokerUp(usize),
     /// The network drops a node's socket; the broker learns of it later.
     CutSocket(NodeId),
+    /// A node has no network: whatever it sends or is sent waits, and nobody says so.
+    Dark(NodeId),
+    /// It has one again.
+    Light(NodeId),
     /// A node's process is killed, and begins anew under the same id.
     Restart(NodeId),
+    /// A node's process is killed.
+    Kill(NodeId),
 }
 
 pub(crate) enum Task {
@@ -88,6 +94,8 @@ pub struct World {
     /// Every socket that there ever was: whose, and to which broker.
     pub(crate) sockets: BTreeMap<Socket, (NodeId, usize)>,
     pub(crate) transports: Transports,
+    /// What waits for the network of its node.
+    pub(crate) held: Vec<(NodeId, Task)>,
     pub(crate) broken: Vec<String>,
 }
 
@@ -107,6 +115,7 @@ impl World {
             brokers: (0..brokers).map(|_| FakeBroker::default()).collect(),
             sockets: BTreeMap::new(),
             transports: Transports::new(rng.u64(..)),
+            held: Vec::new(),
             broken: Vec::new(),
             rng,
         }
@@ -228,6 +237,9 @@ impl World {
         for broker in 0..self.brokers.len() {
             self.perform(Task::Act(Act::BrokerUp(broker)));
         }
+        for node in 0..self.nodes.len() {
+            self.perform(Task::Act(Act::Light(node)));
+        }
         self.run(Duration::from_secs(60));
         for node in 0..self.nodes.len() {
             self.check_rest(node);
@@ -264,9 +276,15 @@ impl World {
         if !unanswered.is_empty() {
             found.push(format!("{id} waits for {unanswered:?}"));
         }
+        let interrupted: Vec<_> = ledger.interrupted().collect();
+        if !interrupted.is_empty() {
+            found.push(format!("{id} waits for transports of {interrupted:?}"));
+        }
         let open: Vec<_> = ledger.open().collect();
-        if self.transports.count(node) != open.len() {
-            found.push(format!("{id} has {} transports for {open:?}", self.transports.count(node)));
+        // Who has no path but one over the broker looks for another now and then.
+        let (started, others) = self.transports.started(node);
+        if started != open.len() || others > 0 && !self.transports.blocked {
+            found.push(format!("{id} has {started} + {others} transports for {open:?}"));
         }
         for (connection, remote) in &open {
             if open.iter().filter(|(_, other)| other == remote).count() > 1 {

@@ -1,180 +1,105 @@
-//! The arguments of the command line, and the environment variables beside them. Knows nothing of what is done then.
+//! What the options of the command line mean. Knows nothing of what is done then.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use lexopt::prelude::*;
-
-use crate::{Options, Secret, TurnOptions};
-
-pub(super) const HELP: &str = "\
-linkup-broker: introduces peers to each other by their ids
-
-Usage: linkup-broker [OPTIONS]
-
-Peers connect to it with a WebSocket, register an id, and exchange through it what
-they need to connect to each other. Their messages do not go through it, except,
-encrypted, those of peers that reach each other only through its TURN server.
-
-Options:
-      --port N       the port to listen on, 0 for any free one   [PORT, default 5000]
-      --host H       the interface to listen on: a name or an address; `localhost` for
-                     this machine only                           [HOST, default all]
-      --origin O     let only web pages of this origin in, such as https://example.org, or
-                     `localhost` for those of this machine; again for more, or with
-                     commas. Programs are not asked.   [LINKUP_ORIGIN, default all pages]
-      --files DIR    serve the static files of DIR over HTTP     [LINKUP_FILES]
-      --log FILTER   what to log on stderr: error, warn, info, debug, or a filter of
-                     Rust's tracing                              [LINKUP_LOG, default info]
-  -h, --help         show this
-  -V, --version      show the version
-
-STUN and TURN, for peers that cannot reach each other: on by default on all
-interfaces, otherwise with --turn-port. Peers get credentials from the broker.
-      --no-turn          none
-      --turn-port N      the port, of UDP and TCP alike, 0 for any free one
-                                                       [LINKUP_TURN_PORT, default 3478]
-      --turn-address IP  the public address of this machine behind a 1:1 NAT, or where
-                         a proxy is before the broker           [LINKUP_TURN_ADDRESS]
-      --turn-name H      the host in the URLs: the name in the certificate
-                                                                [LINKUP_TURN_NAME]
-      --turn-ports A-B   the ports of relayed addresses
-                                           [LINKUP_TURN_PORTS, default 49152-65535]
-      --turn-allow CIDR  relay to these private addresses too; again for more, or with
-                         commas                                 [LINKUP_TURN_ALLOW]
-      --turn-secret S    what credentials are made with: rather by the variable
-                                               [LINKUP_TURN_SECRET, default random]
-      --turn-ttl N       seconds for which credentials are good
-                                                 [LINKUP_TURN_TTL, default 3600]
-      --tls-cert FILE    certificate chain and key, PEM: TURN over TLS too, on the
-      --tls-key FILE     same port                [LINKUP_TLS_CERT, LINKUP_TLS_KEY]
-      --ice-url URL      another server to tell peers of: stun:, turn: or turns:, which
-                         has the same --turn-secret (coturn: use-auth-secret); again
-                         for more, or with commas                  [LINKUP_ICE_URL]
-
-Each option can also be given as the environment variable in brackets.
-
-Examples:
-  linkup-broker                               # ws://localhost:5000, open to the network
-  linkup-broker --host localhost              # for this machine only
-  linkup-broker --port 8080 --files public    # with a page at http://localhost:8080
-
-The broker itself has no TLS: on the internet put it behind a proxy that has, and use
-wss:// there. Peers must reach the TURN port directly.
-GET /healthz answers 200. SIGTERM and Ctrl-C tell the peers to move on, and end it.
-";
+use super::log::{Filter, Format};
+use super::values::Values;
+use crate::turn::Cidr;
+use crate::{Options, RedisOptions, Secret, TurnOptions};
 
 const DEFAULT_PORT: u16 = 5000;
+const DEFAULT_DRAIN: Duration = Duration::from_secs(8);
 
-/// What to do.
+/// What to run.
 #[derive(Debug)]
-pub(super) enum Command {
-    Help,
-    Version,
-    Run { port: u16, host: Option<String>, log: String, options: Box<Options> },
+pub(super) struct Settings {
+    pub(super) port: u16,
+    pub(super) host: Option<String>,
+    pub(super) log: Filter,
+    pub(super) format: Format,
+    pub(super) drain: Duration,
+    pub(super) options: Options,
 }
 
-/// The options with a value, and the environment variables that give it where the option is missing.
-const VALUES: [(&str, &str); 15] = [
-    ("port", "PORT"),
-    ("host", "HOST"),
-    ("origin", "LINKUP_ORIGIN"),
-    ("files", "LINKUP_FILES"),
-    ("log", "LINKUP_LOG"),
-    ("turn-port", "LINKUP_TURN_PORT"),
-    ("turn-address", "LINKUP_TURN_ADDRESS"),
-    ("turn-name", "LINKUP_TURN_NAME"),
-    ("turn-ports", "LINKUP_TURN_PORTS"),
-    ("turn-allow", "LINKUP_TURN_ALLOW"),
-    ("turn-secret", "LINKUP_TURN_SECRET"),
-    ("turn-ttl", "LINKUP_TURN_TTL"),
-    ("tls-cert", "LINKUP_TLS_CERT"),
-    ("tls-key", "LINKUP_TLS_KEY"),
-    ("ice-url", "LINKUP_ICE_URL"),
-];
-
-/// Those of which there may be several.
-const LISTS: [&str; 3] = ["origin", "turn-allow", "ice-url"];
-
-/// The values that were given, by the names of the options.
-struct Values(BTreeMap<&'static str, Vec<OsString>>);
-
-impl Values {
-    fn take(&mut self, name: &str) -> Option<OsString> {
-        self.0.remove(name).and_then(|mut values| values.pop())
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, lexopt::Error> {
-        self.take(name).map(OsString::string).transpose()
-    }
-
-    fn parse<T: FromStr>(&mut self, name: &str, what: &str) -> Result<Option<T>, lexopt::Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let parsed = value.to_str().and_then(|text| text.parse().ok());
-        let wrong = || format!("--{name} is {what}, not {:?}", value.to_string_lossy());
-        parsed.map(Some).ok_or_else(|| wrong().into())
-    }
-
-    fn list(&mut self, name: &str) -> Result<Vec<String>, lexopt::Error> {
-        let mut list = Vec::new();
-        for values in self.0.remove(name).unwrap_or_default() {
-            list.extend(values.string()?.split(',').map(|value| value.trim().to_owned()));
-        }
-        list.retain(|value| !value.is_empty());
-        Ok(list)
-    }
-}
-
-pub(super) fn parse(
-    args: impl Iterator<Item = OsString>,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Command, lexopt::Error> {
-    let mut given: BTreeMap<&str, Vec<OsString>> = BTreeMap::new();
-    let mut no_turn = false;
-    let mut parser = lexopt::Parser::from_args(args);
-    while let Some(arg) = parser.next()? {
-        let known = match arg {
-            Short('h') | Long("help") => return Ok(Command::Help),
-            Short('V') | Long("version") => return Ok(Command::Version),
-            Long("no-turn") => {
-                no_turn = true;
-                continue;
-            }
-            Long(name) => VALUES.iter().map(|(option, _)| *option).find(|option| *option == name),
-            _ => None,
-        };
-        let Some(name) = known else { return Err(arg.unexpected()) };
-        let values = given.entry(name).or_default();
-        if !LISTS.contains(&name) {
-            values.clear();
-        }
-        values.push(parser.value()?);
-    }
-    for (name, key) in VALUES {
-        // An empty variable is one that is not set: so it is in many a compose file.
-        if let Some(value) = variable(key).filter(|value| !value.is_empty()) {
-            given.entry(name).or_insert_with(|| vec![value]);
-        }
-    }
-    let mut values = Values(given);
+/// Reads the values. `files` are served where no others are named.
+pub(super) fn settings(values: &mut Values, files: Option<PathBuf>) -> Result<Settings, lexopt::Error> {
     let port = values.parse("port", "a number from 0 to 65535")?.unwrap_or(DEFAULT_PORT);
     let host = values.text("host")?;
-    let log = values.text("log")?.unwrap_or_else(|| "info".to_owned());
-    let mut options = Options { files: values.take("files").map(Into::into), ..Options::default() };
-    for origin in values.list("origin")? {
-        let origin = origin.parse().map_err(|error: String| format!("--origin: {error}"))?;
-        options.origins.get_or_insert_default().push(origin);
+    let log = values.text("log")?.unwrap_or_else(|| "info".to_owned()).parse::<Filter>()?;
+    let format = values.text("log-format")?.map_or(Ok(Format::Text), |format| format.parse())?;
+    let drain = seconds(values, "drain")?.unwrap_or(DEFAULT_DRAIN);
+    let mut options = Options { files: values.take("files").map(PathBuf::from).or(files), ..Options::default() };
+    let origins = values.parsed("origin")?;
+    options.origins = (!origins.is_empty()).then_some(origins);
+    options.tls = values.pair("tls-cert", "tls-key")?;
+    options.trusted_proxies = values.parsed("trusted-proxies")?;
+    if let Some(blocks) = metrics_from(values)? {
+        options.metrics_from = blocks;
     }
+    limits(values, &mut options)?;
+    let secrets = |list: Vec<String>| list.into_iter().map(Secret::new).collect();
+    options.auth.secrets = secrets(values.list("auth-secret")?);
+    options.auth.jwt_secrets = secrets(values.list("jwt-secret")?);
+    options.auth.jwt_keys = values.list("jwt-key")?.into_iter().map(Into::into).collect();
+    options.auth.audience = values.text("jwt-audience")?;
+    options.auth.issuer = values.text("jwt-issuer")?;
     options.turn_secret = values.text("turn-secret")?.map(Secret::new);
-    if let Some(seconds) = values.parse("turn-ttl", "a number of seconds")? {
-        options.turn_ttl = Duration::from_secs(seconds);
-    }
+    options.turn_ttl = seconds(values, "turn-ttl")?.unwrap_or(options.turn_ttl);
     options.ice_urls = values.list("ice-url")?;
-    let turn = turn(&mut values, host.as_deref())?;
-    options.turn = turn.filter(|_| !no_turn);
-    Ok(Command::Run { port, host, log, options: Box::new(options) })
+    if let Some(bytes) = values.parse("relay", "a whole number")? {
+        options.relay = (bytes > 0).then_some(bytes);
+    }
+    options.redis = redis(values)?;
+    let no_turn = values.switch("no-turn")?;
+    options.turn = turn(values, host.as_deref())?.filter(|_| !no_turn);
+    Ok(Settings { port, host, log, format, drain, options })
+}
+
+fn seconds(values: &mut Values, name: &str) -> Result<Option<Duration>, lexopt::Error> {
+    Ok(values.parse(name, "a number of seconds")?.map(Duration::from_secs))
+}
+
+fn metrics_from(values: &mut Values) -> Result<Option<Vec<Cidr>>, lexopt::Error> {
+    let list = values.list("metrics-from")?;
+    let parse = |text: &String| text.parse().map_err(|error| format!("--metrics-from: {error}"));
+    match &list[..] {
+        [] => Ok(None),
+        [none] if none == "none" => Ok(Some(Vec::new())),
+        [all] if all == "all" => Ok(Some(Cidr::ALL.to_vec())),
+        list => Ok(Some(list.iter().map(parse).collect::<Result<_, _>>()?)),
+    }
+}
+
+fn limits(values: &mut Values, options: &mut Options) -> Result<(), lexopt::Error> {
+    values.set("max-sockets", &mut options.max_sockets)?;
+    options.handshake_timeout = seconds(values, "handshake-timeout")?.unwrap_or(options.handshake_timeout);
+    options.ping_interval = seconds(values, "ping-interval")?.unwrap_or(options.ping_interval);
+    let limits = &mut options.limits;
+    values.set("frame-bytes", &mut limits.frame_bytes)?;
+    values.set("queue-frames", &mut limits.queue_frames)?;
+    values.set("queue-bytes", &mut limits.queue_bytes)?;
+    values.set("socket-messages", &mut limits.socket_messages)?;
+    values.set("socket-bytes", &mut limits.socket_bytes)?;
+    values.set("address-sockets", &mut limits.address_sockets)?;
+    values.set("address-messages", &mut limits.address_messages)?;
+    values.set("address-bytes", &mut limits.address_bytes)?;
+    limits.loopback = values.switch("loopback-limits")?;
+    Ok(())
+}
+
+/// The options of many brokers; none where this one is alone.
+fn redis(values: &mut Values) -> Result<Option<RedisOptions>, lexopt::Error> {
+    let (urls, prefix) = (values.list("redis")?, values.text("redis-prefix")?);
+    let lease: Option<f64> = values.parse("redis-lease", "a number of seconds")?;
+    let Some((first, rest)) = urls.split_first() else { return Ok(None) };
+    let mut redis = RedisOptions::new(first);
+    redis.urls.extend_from_slice(rest);
+    redis.prefix = prefix.unwrap_or(redis.prefix);
+    if let Some(lease) = lease {
+        redis.lease = Duration::try_from_secs_f64(lease).map_err(|error| format!("--redis-lease: {error}"))?;
+    }
+    Ok(Some(redis))
 }
 
 /// The options of TURN; none where there is no reason for it.
@@ -190,14 +115,13 @@ fn turn(values: &mut Values, host: Option<&str>) -> Result<Option<TurnOptions>, 
         turn.relay_ports =
             valid.ok_or_else(|| format!("--turn-ports is a range such as 49152-65535, not {ports:?}"))?;
     }
-    for block in values.list("turn-allow")? {
-        turn.allow.push(block.parse().map_err(|error: String| format!("--turn-allow: {error}"))?);
-    }
-    turn.tls = match (values.take("tls-cert"), values.take("tls-key")) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
-        _ => return Err("--tls-cert and --tls-key go together".into()),
-    };
+    turn.allow = values.parsed("turn-allow")?;
+    turn.tls = values.pair("turn-cert", "turn-key")?;
+    values.set("turn-allocations", &mut turn.max_allocations)?;
+    values.set("turn-user-allocations", &mut turn.max_user_allocations)?;
+    values.set("turn-address-allocations", &mut turn.max_ip_allocations)?;
+    values.set("turn-connections", &mut turn.max_connections)?;
+    values.set("turn-bandwidth", &mut turn.bandwidth)?;
     Ok((port.is_some() || host.is_none()).then_some(turn))
 }
 
@@ -205,36 +129,62 @@ fn turn(values: &mut Values, host: Option<&str>) -> Result<Option<TurnOptions>, 
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::table::{CONFIG, entries};
+    use super::super::values::{Asked, read};
     use super::*;
     use crate::Origin;
 
-    fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<(u16, Option<String>, String, Options), String> {
+    fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        match super::parse(args.iter().map(Into::into), variable) {
-            Ok(Command::Run { port, host, log, options }) => Ok((port, host, log, *options)),
-            Ok(other) => Err(format!("{other:?}")),
-            Err(error) => Err(error.to_string()),
+        match read(args.iter().map(Into::into), variable).map_err(|error| error.to_string())? {
+            Asked::Run(mut values) => {
+                let settings = settings(&mut values, None).map_err(|error| error.to_string())?;
+                assert_eq!(values.rest(), [""; 0]);
+                Ok(settings)
+            }
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// A file of a test, removed at the end of it.
+    struct File(PathBuf);
+
+    impl File {
+        fn new(name: &str, content: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("linkup-broker-{name}-{}.toml", std::process::id()));
+            std::fs::write(&path, content).unwrap();
+            Self(path)
+        }
+
+        fn path(&self) -> &str {
+            self.0.to_str().unwrap()
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
         }
     }
 
     #[test]
     fn options_come_before_variables_and_those_before_defaults() {
         let run = |args: &[&str], variables: &[(&str, &str)]| {
-            let (port, host, log, options) = parse(args, variables).unwrap();
+            let Settings { port, host, log, options, .. } = parse(args, variables).unwrap();
             (port, host, options.files, log)
         };
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(run(&[], &[]), (5000, None, None, "info".into()));
+        assert_eq!(run(&[], &[]), (5000, None, None, "info".parse().unwrap()));
         let variables = [("PORT", "1"), ("HOST", "h"), ("LINKUP_FILES", "f"), ("LINKUP_LOG", "warn")];
-        assert_eq!(run(&[], &variables), (1, some("h"), Some("f".into()), "warn".into()));
+        assert_eq!(run(&[], &variables), (1, some("h"), Some("f".into()), "warn".parse().unwrap()));
         let args = ["--port=2", "--host", "g", "--files", "e", "--log", "debug"];
-        assert_eq!(run(&args, &variables), (2, some("g"), Some("e".into()), "debug".into()));
-        assert_eq!(run(&[], &[("PORT", ""), ("HOST", "")]), (5000, None, None, "info".into()));
+        assert_eq!(run(&args, &variables), (2, some("g"), Some("e".into()), "debug".parse().unwrap()));
+        assert_eq!(run(&[], &[("PORT", ""), ("HOST", "")]), (5000, None, None, "info".parse().unwrap()));
     }
 
     #[test]
     fn turn_is_on_where_the_network_is() {
-        let turn = |args: &[&str]| parse(args, &[]).unwrap().3.turn;
+        let turn = |args: &[&str]| parse(args, &[]).unwrap().options.turn;
         let default = turn(&[]).unwrap();
         assert_eq!((default.port, default.optional), (3478, true));
         assert!(turn(&["--no-turn"]).is_none() && turn(&["--host", "localhost"]).is_none());
@@ -246,7 +196,7 @@ mod tests {
     fn reads_the_options_of_turn() {
         let args = ["--turn-allow", "10.0.0.0/8", "--turn-allow=::1, 127.0.0.1", "--ice-url", "stun:a,stun:b"];
         let more = ["--turn-ports", "1000-2000", "--turn-address", "192.0.2.1", "--turn-ttl", "60"];
-        let (.., options) = parse(&[&args[..], &more].concat(), &[("LINKUP_TURN_SECRET", "north")]).unwrap();
+        let Settings { options, .. } = parse(&[&args[..], &more].concat(), &[("LINKUP_TURN_SECRET", "north")]).unwrap();
         assert_eq!(options.ice_urls, ["stun:a", "stun:b"]);
         assert_eq!((options.turn_ttl, options.turn_secret), (Duration::from_secs(60), Some(Secret::new("north"))));
         let turn = options.turn.unwrap();
@@ -256,8 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_options_of_redis() {
+        let redis = |args: &[&str], variables: &[(&str, &str)]| parse(args, variables).unwrap().options.redis;
+        assert!(redis(&[], &[]).is_none() && redis(&["--redis-lease", "5"], &[]).is_none());
+        let one = redis(&[], &[("LINKUP_REDIS", "redis://a")]).unwrap();
+        assert_eq!(
+            (one.urls, one.prefix, one.lease),
+            (vec!["redis://a".into()], "linkup".into(), Duration::from_secs(30))
+        );
+        let args =
+            ["--redis", "redis://a,redis://b", "--redis=redis://c", "--redis-prefix", "p", "--redis-lease", "0.5"];
+        let three = redis(&args, &[("LINKUP_REDIS", "redis://d")]).unwrap();
+        assert_eq!(three.urls, ["redis://a", "redis://b", "redis://c"]);
+        assert_eq!((three.prefix.as_str(), three.lease), ("p", Duration::from_millis(500)));
+    }
+
+    #[test]
     fn reads_origins() {
-        let origins = |args: &[&str], variables: &[(&str, &str)]| parse(args, variables).unwrap().3.origins;
+        let origins = |args: &[&str], variables: &[(&str, &str)]| parse(args, variables).unwrap().options.origins;
         assert_eq!(origins(&[], &[]), None);
         let https: Origin = "https://example.org".parse().unwrap();
         assert_eq!(origins(&["--origin", "https://example.org,localhost"], &[]), Some(vec![https, Origin::Localhost]));
@@ -281,6 +247,15 @@ mod tests {
             (&["--turn-ttl", "soon"], "soon"),
             (&["--origin", "example.org"], "example.org"),
             (&["--tls-cert", "cert.pem"], "--tls-key"),
+            (&["--turn-key", "key.pem"], "--turn-cert"),
+            (&["--log", "loud"], "loud"),
+            (&["--log-format", "xml"], "xml"),
+            (&["--socket-bytes", "-1"], "--socket-bytes"),
+            (&["--drain", "soon"], "--drain"),
+            (&["--redis-lease", "long"], "long"),
+            (&["--redis", "redis://a", "--redis-lease", "-1"], "--redis-lease"),
+            (&["--trusted-proxies", "proxy"], "--trusted-proxies"),
+            (&["--metrics-from", "none,all"], "--metrics-from"),
         ] {
             let error = parse(args, &[]).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -294,9 +269,78 @@ mod tests {
     }
 
     #[test]
-    fn the_help_names_every_option() {
-        for (option, variable) in VALUES {
-            assert!(HELP.contains(&format!("--{option} ")) && HELP.contains(variable), "{option}");
+    fn the_file_comes_last() {
+        let file = File::new("last", "port = 1\nhost = \"f\"\nlog = \"warn\"\nsocket-bytes = 7\n");
+        let settings = parse(&["--config", file.path(), "--port", "3"], &[("HOST", "h"), ("PORT", "2")]).unwrap();
+        assert_eq!((settings.port, settings.host.as_deref(), settings.log), (3, Some("h"), "warn".parse().unwrap()));
+        assert_eq!(settings.options.limits.socket_bytes, 7);
+        assert_eq!(parse(&[], &[("LINKUP_CONFIG", file.path())]).unwrap().port, 1);
+        let wrong = File::new("wrong", "prot = 1");
+        let error = parse(&["--config", wrong.path()], &[]).unwrap_err();
+        assert!(error.contains("prot") && error.contains(wrong.path()), "{error}");
+        assert!(parse(&["--config", "/does/not/exist"], &[]).unwrap_err().contains("/does/not/exist"));
+    }
+
+    #[test]
+    fn every_option_is_read_from_everywhere() {
+        for entry in entries().filter(|entry| entry.name != CONFIG) {
+            let value = match entry.name {
+                "port" | "turn-port" => "0",
+                "origin" => "localhost",
+                "log" => "off",
+                "log-format" => "json",
+                "turn-address" => "192.0.2.1",
+                "turn-ports" => "1-2",
+                "turn-allow" | "trusted-proxies" | "metrics-from" => "10.0.0.0/8",
+                _ if entry.is_switch() => "true",
+                _ => "30000",
+            };
+            // What a pair needs.
+            let other = match entry.name.rsplit_once('-') {
+                Some((of, "cert")) => Some(format!("--{of}-key")),
+                Some(("redis", _)) => Some("--redis".to_owned()),
+                Some((of @ ("tls" | "turn"), "key")) => Some(format!("--{of}-cert")),
+                _ => None,
+            };
+            let pair: Vec<&str> = other.iter().flat_map(|flag| [flag.as_str(), "f"]).collect();
+            let default = format!("{:?}", parse(&[], &[]).unwrap());
+            let flag = format!("--{}", entry.name);
+            let flags = if entry.is_switch() { vec![flag.as_str()] } else { vec![flag.as_str(), value] };
+            let given = format!("{:?}", parse(&[&flags[..], &pair].concat(), &[]).unwrap());
+            let variable = format!("{:?}", parse(&pair, &[(entry.variable, value)]).unwrap());
+            let file = File::new(entry.name, &format!("{} = \"{value}\"", entry.name));
+            let file = format!("{:?}", parse(&[&["--config", file.path()][..], &pair].concat(), &[]).unwrap());
+            assert_eq!((&given, &given), (&variable, &file), "{flag}");
+            // Secrets are not printed.
+            assert!(given != default || entry.name.contains("secret") || entry.name.starts_with("jwt-"), "{flag}");
         }
+    }
+
+    #[test]
+    fn the_defaults_are_as_the_help_says() {
+        let default = format!("{:?}", parse(&[], &[]).unwrap());
+        // One that is asked for is not optional.
+        let numbers =
+            entries().filter(|entry| entry.default.starts_with(char::is_numeric) && entry.name != "turn-port");
+        for entry in numbers {
+            let flag = format!("--{}", entry.name);
+            assert_eq!(format!("{:?}", parse(&[&flag, entry.default], &[]).unwrap()), default, "{flag}");
+        }
+    }
+
+    #[test]
+    fn reads_limits_and_authorisation() {
+        let args = ["--socket-messages", "5", "--loopback-limits", "--auth-secret", "a,b", "--jwt-audience", "chat"];
+        let more =
+            ["--metrics-from", "all", "--jwt-key", "k.pem", "--trusted-proxies", "10.0.0.0/8,::1", "--drain", "0"];
+        let Settings { options, drain, .. } = parse(&[&args[..], &more].concat(), &[]).unwrap();
+        assert_eq!((options.limits.socket_messages, options.limits.loopback), (5, true));
+        assert_eq!(options.auth.secrets, [Secret::new("a"), Secret::new("b")]);
+        assert_eq!(options.auth.jwt_keys, [PathBuf::from("k.pem")]);
+        assert_eq!(options.auth.audience.as_deref(), Some("chat"));
+        assert_eq!((options.trusted_proxies.len(), drain), (2, Duration::ZERO));
+        assert!(options.metrics_from.iter().any(|block| block.contains([8, 8, 8, 8].into())));
+        assert_eq!(parse(&["--metrics-from", "none"], &[]).unwrap().options.metrics_from, []);
+        assert!(!parse(&[], &[("LINKUP_LOOPBACK_LIMITS", "0")]).unwrap().options.limits.loopback);
     }
 }

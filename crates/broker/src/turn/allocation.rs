@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::credentials::Key;
 use super::message::{self, Class, Message, TransactionId, Writer, attribute};
 use super::policy::{Policy, Target};
-use super::quota::Bucket;
+use crate::limits::{Bucket, Rate};
 
 /// RFC 8656, section 9.
 const PERMISSION: Duration = Duration::from_secs(300);
@@ -45,6 +45,7 @@ pub(crate) struct Allocation {
     pub(crate) expires: Instant,
     permissions: Vec<(IpAddr, Instant)>,
     channels: Vec<Channel>,
+    bandwidth: Rate,
     up: Bucket,
     down: Bucket,
     /// The ids of Data indications.
@@ -96,9 +97,23 @@ impl Allocation {
         now: Instant,
     ) -> Self {
         let (permissions, channels) = (Vec::new(), Vec::new());
-        let (up, down) = (Bucket::new(bandwidth, now), Bucket::new(bandwidth, now));
+        let (up, down) = (Bucket::new(now), Bucket::new(now));
+        // A second's worth at once.
+        let bandwidth = Rate::new(bandwidth, bandwidth);
         let expires = now + lifetime;
-        Self { username, key, transaction, relayed, expires, permissions, channels, up, down, indications: 0 }
+        Self {
+            username,
+            key,
+            transaction,
+            relayed,
+            expires,
+            permissions,
+            channels,
+            bandwidth,
+            up,
+            down,
+            indications: 0,
+        }
     }
 
     /// Installs or renews a permission.
@@ -182,7 +197,7 @@ impl Allocation {
         if target == Target::Refused || !family || self.expires <= now || !self.is_permitted(peer.ip(), now) {
             return Err(Dropped::Refused);
         }
-        if !self.up.take(data.len() as u64, now) {
+        if !self.up.take(data.len() as u64, self.bandwidth, now) {
             return Err(Dropped::TooMuch);
         }
         Ok(Outgoing { peer, target, data })
@@ -207,7 +222,7 @@ impl Allocation {
         if HEADROOM + length + TAILROOM > buffer.len().min(u16::MAX.into()) {
             return Err(Dropped::Refused);
         }
-        if !self.down.take(length as u64, now) {
+        if !self.down.take(length as u64, self.bandwidth, now) {
             return Err(Dropped::TooMuch);
         }
         // Padding is required on a stream and allowed in a datagram, but a datagram can do without it.

@@ -25,6 +25,10 @@ impl Secret {
         Self(secret.into())
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A new one of 256 bits.
     ///
     /// # Errors

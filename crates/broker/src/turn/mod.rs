@@ -27,6 +27,7 @@ mod stream;
 mod udp;
 
 pub use credentials::Secret;
+pub(crate) use credentials::random;
 pub use options::{DEFAULT_TURN_PORT, TurnOptions};
 pub use policy::Cidr;
 pub(crate) use server::Turn;

@@ -24,6 +24,21 @@ impl Cidr {
         Self { ip: IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), prefix }
     }
 
+    /// Loopback, and what is nobody's outside of one network.
+    pub const PRIVATE: [Self; 8] = [
+        Self::v4(10, 0, 0, 8),
+        Self::v4(100, 64, 0, 10),
+        Self::v4(127, 0, 0, 8),
+        Self::v4(172, 16, 0, 12),
+        Self::v4(192, 168, 0, 16),
+        Self { ip: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+        Self::v6(0xfc00, 0, 0, 7),
+        Self::v6(0xfe80, 0, 0, 10),
+    ];
+
+    /// Every address.
+    pub const ALL: [Self; 2] = [Self::v4(0, 0, 0, 0), Self::v6(0, 0, 0, 0)];
+
     /// Whether an address lies in the block.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {

@@ -2,39 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// A token bucket: so many bytes a second, and a second's worth at once.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    rate: u64,
-    tokens: u64,
-    filled: Instant,
-}
-
-impl Bucket {
-    pub(crate) fn new(rate: u64, now: Instant) -> Self {
-        Self { rate, tokens: rate, filled: now }
-    }
-
-    /// Takes tokens if they are there.
-    pub(crate) fn take(&mut self, tokens: u64, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.filled).as_micros();
-        let new = u64::try_from(passed.saturating_mul(self.rate.into()) / 1_000_000).unwrap_or(u64::MAX);
-        // What is less than one token stays in the time, or a slow rate would never give any.
-        if new > 0 {
-            self.tokens = self.tokens.saturating_add(new).min(self.rate);
-            self.filled = now;
-        }
-        let enough = self.tokens >= tokens;
-        if enough {
-            self.tokens -= tokens;
-        }
-        enough
-    }
-}
+use crate::limits::{Bucket, Rate, network};
 
 /// Slots of a [`Throttle`]: addresses that share one share its tokens.
 const SLOTS: usize = 4096;
@@ -42,6 +14,8 @@ const SLOTS: usize = 4096;
 /// Answers a second to one address that has not shown that it is its own: hundreds of peers behind one NAT may begin in
 /// the same second, and 500 answers are half a megabit that a victim would get.
 const ANSWERS: u64 = 500;
+
+const ANSWERING: Rate = Rate::new(ANSWERS, ANSWERS);
 
 /// Bounds what is answered to addresses that anybody can write into a datagram: who floods in the name of another
 /// must not have us flood him. Forgets nothing and needs no more memory for more addresses.
@@ -52,20 +26,12 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { slots: (0..SLOTS).map(|_| Bucket::new(ANSWERS, now)).collect(), hasher: RandomState::new() }
+        Self { slots: (0..SLOTS).map(|_| Bucket::new(now)).collect(), hasher: RandomState::new() }
     }
 
     pub(crate) fn allows(&mut self, ip: IpAddr, now: Instant) -> bool {
         let slot = self.hasher.hash_one(network(ip)) as usize % SLOTS;
-        self.slots.get_mut(slot).is_some_and(|bucket| bucket.take(1, now))
-    }
-}
-
-/// The address of one customer: of IPv6, a /64 is what one gets.
-pub(crate) fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX)).into(),
-        ip => ip,
+        self.slots.get_mut(slot).is_some_and(|bucket| bucket.take(1, ANSWERING, now))
     }
 }
 
@@ -134,24 +100,7 @@ impl<K: Eq + Hash + Clone> Drop for Lease<K> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_rate() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(1_000, start);
-        assert!(bucket.take(1_000, start) && !bucket.take(1, start));
-        assert!(!bucket.take(101, start + Duration::from_millis(100)));
-        assert!(bucket.take(100, start + Duration::from_millis(100)));
-        assert!(bucket.take(1_000, start + Duration::from_secs(60)));
-        assert!(!bucket.take(1, start + Duration::from_secs(60)));
-        // Asked often, a slow one still fills.
-        let mut slow = Bucket::new(1, start);
-        assert!(slow.take(1, start));
-        assert!((1..2_000).filter(|ms| slow.take(1, start + Duration::from_millis(*ms))).count() == 1);
-    }
 
     #[test]
     fn a_throttle_bounds_one_network_and_not_the_others() {
@@ -163,6 +112,9 @@ mod tests {
         assert_eq!(allowed(&mut throttle, "192.0.2.1"), ANSWERS as usize);
         assert_eq!(allowed(&mut throttle, "::ffff:192.0.2.1"), 0);
         assert!((0..=255).filter(|i| throttle.allows(IpAddr::from([198, 51, 100, *i]), now)).count() > 250);
+
+        // Networks may share a slot: a throttle of its own, so that this one does not.
+        let mut throttle = Throttle::new(now);
         assert_eq!(allowed(&mut throttle, "2001:db8::1"), ANSWERS as usize);
         assert_eq!(allowed(&mut throttle, "2001:db8::2"), 0);
     }

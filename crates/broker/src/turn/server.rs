@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -14,11 +14,13 @@ use super::credentials::{Nonces, Secret};
 use super::message::{self, Class, Message};
 use super::options::TurnOptions;
 use super::policy::Policy;
-use super::quota::{Counts, Full, Lease, Throttle, network};
+use super::quota::{Counts, Full, Lease, Throttle};
 use super::relay::{Path, Relay, is_own, open};
 use super::request::{Answer, Asking, Rules, Wish};
 use super::{stream, udp};
+use crate::limits::network;
 use crate::listen;
+use crate::tls::Certificate;
 
 /// How often another free port is looked for, where the one that TCP got is used for UDP.
 const ATTEMPTS: usize = 16;
@@ -73,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<Counts<IpAddr>>,
     pub(crate) tls: Option<TlsAcceptor>,
+    /// No more allocations: those that there are may end.
+    draining: AtomicBool,
     users: Arc<Counts<Box<str>>>,
     ips: Arc<Counts<IpAddr>>,
     throttle: Mutex<Throttle>,
@@ -204,6 +208,9 @@ impl Shared {
 
     /// Room in the quotas. An error is the code of the answer.
     fn leases(&self, wish: &Wish, origin: &Origin) -> Result<(Lease<Box<str>>, Lease<IpAddr>), u16> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(508);
+        }
         let code = |full| if full == Full::InAll { 508_u16 } else { 486 };
         let user = self.users.take(wish.user.clone()).map_err(code)?;
         let ip = self.ips.take(network(origin.client.ip())).map_err(code)?;
@@ -247,7 +254,11 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// Starts a server in tasks of the runtime that is entered.
-    pub(crate) fn start(options: &TurnOptions, secret: Secret) -> io::Result<Self> {
+    pub(crate) fn start(
+        options: &TurnOptions,
+        secret: Secret,
+        certificate: Option<&Arc<Certificate>>,
+    ) -> io::Result<Self> {
         let ports = options.relay_ports.clone();
         if ports.is_empty() || *ports.start() == 0 {
             return Err(io::Error::new(
@@ -255,7 +266,7 @@ impl Turn {
                 "the relay's ports are a range such as 49152-65535",
             ));
         }
-        let tls = options.tls.as_ref().map(|(chain, key)| stream::acceptor(chain, key)).transpose()?;
+        let tls = certificate.map(|certificate| certificate.acceptor(&[])).transpose()?;
         let (tcp, udp) = listen(options.host.as_deref(), options.port)?;
         let mut relays = Vec::new();
         relays.extend(options.address);
@@ -266,6 +277,7 @@ impl Turn {
             counters: Counters::default(),
             connections: Counts::new(options.max_connections, options.max_ip_allocations),
             tls,
+            draining: AtomicBool::new(false),
             users: Counts::new(options.max_allocations, options.max_user_allocations),
             ips: Counts::new(usize::MAX, options.max_ip_allocations),
             throttle: Mutex::new(Throttle::new(Instant::now())),
@@ -306,6 +318,11 @@ impl Turn {
             bytes_down: counters.down.get(),
             dropped: counters.dropped.get(),
         }
+    }
+
+    /// Takes no more allocations.
+    pub(crate) fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     /// Ends every allocation.

@@ -1,9 +1,7 @@
 //! Clients over TCP and TLS: one connection each, with one allocation at most. Both on one port: the first byte tells.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::framing::{Frame, MAX_FRAME, TLS, frame};
-use super::quota::{Lease, network};
+use super::quota::Lease;
 use super::relay::{Path, Relay};
 use super::server::{Change, Origin, Shared, closes};
+use crate::limits::network;
 
 /// Bytes that wait for a client that does not read. What does not fit is lost: the relay carries datagrams, and
 /// their senders know how to slow down.
@@ -81,25 +76,6 @@ impl Outbox {
             writer.flush().await?;
         }
     }
-}
-
-/// Reads a certificate chain and its key.
-pub(crate) fn acceptor(chain: &FilePath, key: &FilePath) -> io::Result<TlsAcceptor> {
-    let wrong = |path: &FilePath, why: String| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("cannot use {}: {why}", path.display()))
-    };
-    let read = |path: &FilePath| fs::read(path).map_err(|error| wrong(path, error.to_string()));
-    let chain_pem = read(chain)?;
-    let certificates = CertificateDer::pem_slice_iter(&chain_pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(chain, error.to_string()))?;
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| wrong(key, error.to_string()))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
-        .map_err(|error| wrong(chain, error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Accepts connections until the server closes.

@@ -1,6 +1,9 @@
 //! A broker on a free port, and a client that speaks to it in plain JSON text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
+pub mod nodes;
+pub mod redis;
+pub mod tls;
 pub mod turn;
 
 use std::future::Future;
@@ -10,7 +13,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use linkup_broker::{Broker, Options};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -30,8 +35,34 @@ pub fn broker() -> Broker {
     start(Options::default())
 }
 
+/// A broker that believes this machine who a client is: then tests have clients of any address.
+pub fn behind_proxy(mut options: Options) -> Broker {
+    options.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    start(options)
+}
+
+/// A number of `/metrics`, by its name and label.
+pub fn metric(broker: &Broker, name: &str) -> u64 {
+    let page = broker.metrics();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("there is no {name}")).parse().unwrap()
+}
+
+pub fn refused(broker: &Broker, reason: &str) -> u64 {
+    metric(broker, &format!("linkup_refused_total{{reason=\"{reason}\"}}"))
+}
+
+/// The status of a handshake that was refused.
+pub fn status(result: Result<Client, Error>) -> u16 {
+    match result {
+        Err(Error::Http(response)) => response.status().as_u16(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was let in"),
+    }
+}
+
 /// Asks again until the answer is yes. Nothing tells from outside when a socket's end is noticed.
-pub async fn until<F: Future<Output = bool>>(mut question: impl FnMut() -> F) {
+pub async fn until(mut question: impl AsyncFnMut() -> bool) {
     within(async {
         while !question().await {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -40,7 +71,7 @@ pub async fn until<F: Future<Output = bool>>(mut question: impl FnMut() -> F) {
     .await;
 }
 
-pub struct Client(pub WebSocketStream<TcpStream>);
+pub struct Client<S = TcpStream>(pub WebSocketStream<S>);
 
 impl Client {
     pub async fn connect(broker: &Broker) -> Self {
@@ -48,19 +79,34 @@ impl Client {
     }
 
     pub async fn try_connect(address: SocketAddr) -> Result<Self, Error> {
-        Self::handshake(TcpStream::connect(address).await?).await
+        Self::over(TcpStream::connect(address).await?).await
     }
 
     /// A client for which the kernel holds as little as possible while it does not read.
     pub async fn with_small_buffers(broker: &Broker) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        Self::handshake(socket.connect(broker.addresses()[0]).await.unwrap()).await.unwrap()
+        Self::over(socket.connect(broker.addresses()[0]).await.unwrap()).await.unwrap()
     }
 
-    async fn handshake(tcp: TcpStream) -> Result<Self, Error> {
-        let (web_socket, _) = within(client_async("ws://localhost/", tcp)).await?;
+    /// A client with more headers.
+    pub async fn with_headers(broker: &Broker, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let mut request = "ws://localhost/".into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let tcp = TcpStream::connect(broker.addresses()[0]).await?;
+        let (web_socket, _) = within(client_async(request, tcp)).await?;
         Ok(Self(web_socket))
+    }
+
+    /// A client that comes, so says a proxy, from an address.
+    pub async fn try_from_address(broker: &Broker, address: &str) -> Result<Self, Error> {
+        Self::with_headers(broker, &[("x-forwarded-for", address)]).await
+    }
+
+    pub async fn from_address(broker: &Broker, address: &str) -> Self {
+        Self::try_from_address(broker, address).await.unwrap()
     }
 
     /// A client with a registered id.
@@ -68,6 +114,14 @@ impl Client {
         let mut client = Self::connect(broker).await;
         assert_eq!(client.ask(json!({"type": "register", "id": id})).await["error"], Value::Null);
         client
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client over any stream.
+    pub async fn over(stream: S) -> Result<Self, Error> {
+        let (web_socket, _) = within(client_async("ws://localhost/", stream)).await?;
+        Ok(Self(web_socket))
     }
 
     pub async fn send(&mut self, text: impl Into<String>) {

@@ -4,14 +4,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use linkup_broker::Secret;
 use md5::Digest;
 use ring::hmac;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::within;
+
+/// Of the servers that the tests start.
+pub const SECRET: &str = "north";
+
+pub fn unix() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub fn credentials(name: &str) -> (String, String) {
+    Secret::new(SECRET).credentials(name, unix() + 100)
+}
 
 pub mod method {
     pub const BINDING: u16 = 1;

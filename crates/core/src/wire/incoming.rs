@@ -94,6 +94,8 @@ pub struct Incoming {
     assembled: bool,
     look_at: Option<Instant>,
     finished: bool,
+    /// It went on over another transport: an end may come twice.
+    resumed: bool,
 }
 
 impl Incoming {
@@ -113,6 +115,7 @@ impl Incoming {
             assembled: false,
             look_at: None,
             finished: false,
+            resumed: false,
         }
     }
 
@@ -142,7 +145,7 @@ impl Incoming {
                 Ok(Arrival::Ping)
             }
             Frame::Fin => {
-                if self.finished || self.assembly.is_some() {
+                if self.finished && !self.resumed || self.assembly.is_some() {
                     return Err(wrong("an end that is none"));
                 }
                 self.finished = true;
@@ -175,6 +178,15 @@ impl Incoming {
                 self.piece(now, assembly, bytes, cost)
             }
         }
+    }
+
+    /// There is another transport. The first thing that the remote hears over it is the ACK that is returned.
+    pub fn resume(&mut self, now: Instant) -> Frame<'static> {
+        self.resumed = true;
+        if let Some(assembly) = &mut self.assembly {
+            assembly.last_piece = now;
+        }
+        self.ack()
     }
 
     fn bundle(&mut self, now: Instant, rest: &[u8]) -> Result<Vec<(Message, Receipt)>, Error> {

@@ -34,8 +34,22 @@ pub enum What {
     },
     /// Something of a stream.
     Stream,
+    /// Something that was sent over another transport, and did not arrive.
+    Again,
     /// A word to the remote's linkup.
     Control,
+}
+
+/// The data frames that the remote has not confirmed, for another transport.
+#[derive(Debug, Default)]
+struct Kept {
+    frames: VecDeque<Message>,
+    /// How many frames were confirmed before these.
+    confirmed: u64,
+    /// The first of them that this transport has not got.
+    next: usize,
+    /// It is not known yet which of them have arrived.
+    waits: bool,
 }
 
 /// A message in pieces.
@@ -61,6 +75,7 @@ pub struct Outgoing {
     streams_turn: bool,
     /// Frames since somebody began to wait.
     ping: Option<u32>,
+    kept: Option<Kept>,
 }
 
 impl Outgoing {
@@ -74,12 +89,47 @@ impl Outgoing {
             framed,
             streams_turn: false,
             ping: None,
+            kept: None,
         }
+    }
+
+    /// The same, which keeps what it has sent until that is confirmed, so that it can [`Outgoing::resume`].
+    #[must_use]
+    pub fn keeping(self) -> Self {
+        Self { kept: Some(Kept::default()), ..self }
     }
 
     /// Whether nothing waits, not even the rest of a message.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.streams.is_empty() && self.cut.is_none() && self.ping.is_none()
+        let again = self.kept.as_ref().is_some_and(|kept| kept.waits || kept.next < kept.frames.len());
+        self.messages.is_empty() && self.streams.is_empty() && self.cut.is_none() && self.ping.is_none() && !again
+    }
+
+    /// There is another transport. Nothing goes over it before the remote has said, by an ACK, what it has; then what it
+    /// has not goes first.
+    pub fn resume(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            (kept.next, kept.waits) = (0, true);
+        }
+    }
+
+    /// The remote has so many data frames, since the connection opened.
+    pub fn confirm(&mut self, received: u64) {
+        let Some(kept) = &mut self.kept else { return };
+        let count = usize::try_from(received.saturating_sub(kept.confirmed)).unwrap_or(usize::MAX);
+        let count = count.min(kept.frames.len());
+        kept.frames.drain(..count);
+        kept.confirmed += count as u64;
+        kept.next = kept.next.saturating_sub(count);
+        kept.waits = false;
+        if kept.frames.is_empty() && kept.frames.capacity() > 1024 {
+            kept.frames = VecDeque::new();
+        }
+    }
+
+    /// Somebody wants to know whether the remote is there.
+    pub fn ask(&mut self) {
+        self.ping.get_or_insert(PING_AFTER);
     }
 
     /// The next frame, where the remote takes one: it counts as sent.
@@ -88,6 +138,15 @@ impl Outgoing {
             let (body, _) = self.messages.pop_front()?;
             let what = What::Message { payload: body.len(), complete: 1, progress: None };
             return Some(Transmit { body, what });
+        }
+        if let Some(kept) = &mut self.kept {
+            if kept.waits {
+                return None;
+            }
+            if let Some(body) = kept.frames.get(kept.next).cloned() {
+                kept.next += 1;
+                return Some(Transmit { body, what: What::Again });
+            }
         }
         if let Some(frames) = &mut self.ping {
             *frames += 1;
@@ -100,6 +159,10 @@ impl Outgoing {
             first.or_else(|| if self.streams_turn { self.poll_message(ledger) } else { self.poll_stream(ledger) });
         let Some(next) = next else { return self.ping.is_some().then(|| self.take_ping()) };
         self.streams_turn = matches!(next.what, What::Message { .. });
+        if let Some(kept) = &mut self.kept {
+            kept.frames.push_back(next.body.clone());
+            kept.next += 1;
+        }
         Some(next)
     }
 

@@ -29,7 +29,7 @@ pub fn solo(tweak: impl FnOnce(&mut Config)) -> Solo {
 /// A signal of a linkup peer.
 pub fn linkup(mut signal: Value, session: &str) -> String {
     signal["linkup"] = json!({"v": 1, "session": session, "metadata": {"of": session},
-        "receive": {"message": RECEIVE.message, "window": RECEIVE.window}});
+        "receive": {"message": RECEIVE.message, "window": RECEIVE.window, "resume": RECEIVE.resume, "relay": RECEIVE.relay}});
     signal.to_string()
 }
 
@@ -64,8 +64,12 @@ pub fn failed(code: ErrorCode) -> TransportInput {
 
 /// The transport that was asked for last.
 pub fn made(solo: &Solo) -> TransportId {
-    let makes =
-        |command: &TransportCommand| matches!(command, TransportCommand::Offer | TransportCommand::Answer { .. });
+    let makes = |command: &TransportCommand| {
+        matches!(
+            command,
+            TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. }
+        )
+    };
     solo.transports().into_iter().rev().find(|(_, command)| makes(command)).expect("no transport was asked for").0
 }
 

@@ -15,12 +15,9 @@ use linkup_proto::{Error, ErrorCode};
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelMessage};
 use rtc::shared::error::Error as RtcError;
 
-use super::pc::Pc;
+use super::carrier::Carrier;
 use crate::link::{Link, Wire};
 use crate::options::Direction;
-
-/// What SCTP takes before it has an acknowledgement: a little more than one window, so that it never waits for us.
-const SEND_LIMIT: usize = 2 << 20;
 
 /// Messages that SCTP may have without an acknowledgement, where the remote confirms none; see
 /// [`linkup_proto::frame::MAX_UNCONFIRMED`].
@@ -61,6 +58,8 @@ pub(super) struct Flow {
     confirmed_fin: bool,
     /// SCTP has as much as it gets.
     limited: bool,
+    /// SCTP waits for an acknowledgement.
+    asking: bool,
     /// The application has no room.
     full: bool,
     /// The remote has sent its last message, and the application has not got all of them.
@@ -100,7 +99,10 @@ impl Flow {
         let framed = link.is_framed();
         Self {
             framed,
-            outgoing: Outgoing::new(framed, link.max_frame()),
+            outgoing: match Outgoing::new(framed, link.max_frame()) {
+                outgoing if link.can_resume() => outgoing.keeping(),
+                outgoing => outgoing,
+            },
             ledger: Ledger::new(link.remote_window()),
             flight: Flight::default(),
             incoming: Incoming::new(WINDOW, message_bytes, budget),
@@ -111,6 +113,7 @@ impl Flow {
             said_all: false,
             confirmed_fin: false,
             limited: false,
+            asking: false,
             full: false,
             ending: false,
             next_sent: 0,
@@ -118,6 +121,20 @@ impl Flow {
             link,
             wire,
         }
+    }
+
+    /// Goes on over another transport; `fin`: that of ours was not confirmed.
+    pub(super) fn resume(&mut self, now: Instant, fin: bool) {
+        self.ack = Some(self.incoming.resume(now));
+        self.outgoing.resume();
+        self.limited = false;
+        self.said_all &= !fin;
+        self.owes_fin_ack = false;
+    }
+
+    /// Somebody wants to know whether the remote is there.
+    pub(super) fn ask(&mut self) {
+        self.outgoing.ask();
     }
 
     pub(super) fn is_framed(&self) -> bool {
@@ -132,6 +149,11 @@ impl Flow {
     /// The FIN-ACK was handed to SCTP.
     pub(super) fn has_confirmed_fin(&self) -> bool {
         self.confirmed_fin
+    }
+
+    /// Whether the remote's SCTP has to acknowledge something.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking
     }
 
     /// Whether nothing more is read before the application has room.
@@ -173,11 +195,9 @@ impl Flow {
     }
 
     /// Messages that the remote may not have, those included that never got to SCTP.
-    pub(super) fn undelivered(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> usize {
+    pub(super) fn undelivered(&mut self, pc: &mut Carrier, channel: RTCDataChannelId) -> usize {
         if self.framed {
-            return usize::try_from(self.ledger.unconfirmed())
-                .unwrap_or(usize::MAX)
-                .saturating_add(self.link.waiting());
+            return self.unconfirmed();
         }
         // A channel that is closed says nothing more: what was last known counts.
         let in_flight = match pc.outstanding(channel) {
@@ -185,6 +205,11 @@ impl Flow {
             None => self.flight.lengths.len(),
         };
         in_flight + self.link.waiting()
+    }
+
+    /// The same between two linkup peers.
+    pub(super) fn unconfirmed(&self) -> usize {
+        usize::try_from(self.ledger.unconfirmed()).unwrap_or(usize::MAX).saturating_add(self.link.waiting())
     }
 
     /// Confirms the remote's FIN.
@@ -196,24 +221,30 @@ impl Flow {
     ///
     /// # Errors
     /// Where the channel takes nothing more for another reason than that it is closed, which the session hears, too.
-    pub(super) fn send(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> Result<(), Error> {
+    pub(super) fn send(&mut self, pc: &mut Carrier, channel: RTCDataChannelId) -> Result<(), Error> {
         match self.fill(pc, channel) {
             Ok(()) | Err(RtcError::ErrDataChannelClosed) => Ok(()),
             Err(error) => Err(Error::new(ErrorCode::ConnectionLost, format!("nothing more can be sent: {error}"))),
         }
     }
 
-    fn fill(&mut self, pc: &mut Pc, channel: RTCDataChannelId) -> Result<(), RtcError> {
+    fn fill(&mut self, pc: &mut Carrier, channel: RTCDataChannelId) -> Result<(), RtcError> {
         let mut outstanding = pc.outstanding(channel).ok_or(RtcError::ErrDataChannelClosed)?;
         if !self.framed {
             self.flight.landed(outstanding);
         }
         let sent = self.fill_up(pc, channel, &mut outstanding);
         self.wire.unacknowledged.store(outstanding, Ordering::Relaxed);
+        self.asking = outstanding > 0;
         sent
     }
 
-    fn fill_up(&mut self, pc: &mut Pc, channel: RTCDataChannelId, outstanding: &mut usize) -> Result<(), RtcError> {
+    fn fill_up(
+        &mut self,
+        pc: &mut Carrier,
+        channel: RTCDataChannelId,
+        outstanding: &mut usize,
+    ) -> Result<(), RtcError> {
         let mut say = |frame: Frame<'_>, outstanding: &mut usize| {
             let bytes = frame.encode();
             *outstanding += bytes.len();
@@ -227,7 +258,7 @@ impl Flow {
             self.confirmed_fin = true;
         }
         loop {
-            self.limited = *outstanding >= SEND_LIMIT || !self.framed && self.flight.lengths.len() >= MAX_FLIGHT;
+            self.limited = *outstanding >= pc.limit() || !self.framed && self.flight.lengths.len() >= MAX_FLIGHT;
             if self.limited {
                 return Ok(());
             }
@@ -255,7 +286,7 @@ impl Flow {
                     }
                 }
                 What::Stream => self.link.handed_stream(length),
-                What::Control => {}
+                What::Again | What::Control => {}
             }
         }
         if self.closed && !self.said_all && self.outgoing.is_empty() {
@@ -334,6 +365,7 @@ impl Flow {
 
     fn confirmed(&mut self, received: u64, handed: u64) -> Result<(), Error> {
         self.ledger.handle_ack(received, handed)?;
+        self.outgoing.confirm(received);
         while let Some(token) = self.ledger.poll_arrived() {
             self.link.sink().arrived(token);
         }

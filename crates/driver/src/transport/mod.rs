@@ -3,36 +3,54 @@
 //! The only part that knows `rtc`, the sans-IO core of webrtc-rs, with `stats`. One task runs all of it: `pc` is a peer
 //! connection with its sockets, `negotiate` brings its channel up, `session` carries messages until its end.
 
+mod carrier;
 mod flow;
 mod gather;
 mod negotiate;
 mod pc;
+mod relay;
 mod sdp;
 mod session;
 mod stream;
+mod watch;
 
 use std::sync::Arc;
 
+use self::carrier::Carrier;
+use self::negotiate::Channels;
+use self::relay::Relay;
+pub(crate) use self::session::Talk;
 use linkup_core::{TransportId, TransportInput};
 use linkup_proto::signal::Candidate;
 use linkup_proto::{Error, ErrorCode};
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::link::{Link, Wire};
+use crate::link::{Doors, Link, Wire};
 use crate::options::{IceServer, Options};
 use crate::runner::Runner;
 
 /// Who begins.
 pub(crate) enum Role {
-    /// We call.
-    Caller,
+    /// We call; over the broker where that takes so many bytes a second.
+    Caller { rate: Option<u32> },
     /// We are called, with this description.
     Called {
         /// The caller's description.
         sdp: String,
         /// The caller is a linkup peer.
         linkup: bool,
+        /// Where it is to go over the broker, as for the caller.
+        rate: Option<u32>,
     },
+}
+
+impl Role {
+    fn rate(&self) -> Option<u32> {
+        match self {
+            Self::Caller { rate } | Self::Called { rate, .. } => *rate,
+        }
+    }
 }
 
 /// What the machine wants of a transport that exists. No more of them: vanish.
@@ -45,6 +63,8 @@ pub(crate) enum Order {
     },
     /// An address of the remote.
     AddCandidate(Candidate),
+    /// A packet that came over the broker.
+    Relayed(String),
     /// Let messages flow.
     Start(Arc<Link>),
     /// Deliver what was taken, then close.
@@ -58,6 +78,7 @@ pub(crate) struct Transport {
 }
 
 /// Where the inputs of one transport go.
+#[derive(Clone)]
 pub(crate) struct Reports {
     id: TransportId,
     inputs: mpsc::UnboundedSender<(TransportId, TransportInput)>,
@@ -79,11 +100,13 @@ enum End {
     Aborted,
     /// By the remote, in order.
     Closed,
-    /// By a linkup remote, without its last word.
-    Cut,
+    /// By a linkup remote, without its last word. So many messages it may not have.
+    Cut(usize),
     /// By us, in order or not.
     Finished(Option<Error>),
     Failed(Error),
+    /// It has broken, and the connection may go on over another one.
+    Lost(Error),
 }
 
 /// Shorthand of the rooms: what they make, or the end.
@@ -108,8 +131,9 @@ impl Transport {
     ) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
-        let task = run(options, servers, role, received, Arc::clone(&wire), reports);
-        let _ = wire.runner.set(Runner::spawn(runtime, task));
+        let (ask, questions) = mpsc::unbounded_channel();
+        let task = run(options, servers, role, (received, questions), Arc::clone(&wire), reports);
+        wire.set_doors(Doors { runner: Runner::spawn(runtime, task), stats: Some(ask) });
         Self { orders, wire }
     }
 
@@ -127,31 +151,45 @@ async fn run(
     options: Arc<Options>,
     servers: Arc<[IceServer]>,
     role: Role,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    (mut orders, questions): (mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<oneshot::Sender<Value>>),
     wire: Arc<Wire>,
     reports: Reports,
 ) {
-    let mut pc = match pc::Pc::new(&options, &servers) {
-        Ok(pc) => pc,
-        Err(error) => return reports.send(TransportInput::Failed { error: cannot(error) }),
+    let mut pc = match role.rate() {
+        Some(rate) => Carrier::Relay(Box::new(Relay::new(rate, reports.clone()))),
+        None => match pc::Pc::new(&options, &servers) {
+            Ok(pc) => Carrier::Pc(Box::new(pc)),
+            Err(error) => return reports.send(TransportInput::Failed { error: cannot(error) }),
+        },
     };
-    let open = negotiate::negotiate(&options, role, &mut pc, &mut orders, &wire, &reports).await;
+    let open = match &mut pc {
+        Carrier::Pc(pc) => negotiate::negotiate(&options, role, pc, &mut orders, &wire, &reports).await,
+        Carrier::Relay(relay) => {
+            let link = relay.negotiate(role, &mut orders, &wire).await;
+            link.map(|link| (Channels { first: 0, second: None }, link))
+        }
+    };
     let end = match open {
-        Ok((channels, link)) => session::run(&options, &mut pc, channels, &mut orders, link, &wire).await,
+        Ok((channels, link)) => {
+            let doors = (&mut orders, questions);
+            session::run(&options, &mut pc, channels, doors, link, &wire, &reports).await
+        }
         Err(end) => end,
     };
     match end {
         End::Aborted => pc.close().await,
         // What the other side waits for goes out before anybody here hears that this is over and exits.
-        End::Closed | End::Cut => {
-            let cut = matches!(end, End::Cut);
+        End::Closed | End::Cut(_) => {
+            let (report, unsure) = match end {
+                End::Cut(unsure) => (TransportInput::Cut, unsure),
+                _ => (TransportInput::Closed, 0),
+            };
             pc.close().await;
-            reports.send(if cut { TransportInput::Cut } else { TransportInput::Closed });
+            reports.send(report);
             // The machine may just have asked for the same, and then waits for an answer to that.
             while let Some(order) = orders.recv().await {
                 if matches!(order, Order::Close) {
-                    let lost = || Error::new(ErrorCode::ConnectionLost, "the remote was gone before the close");
-                    reports.send(TransportInput::Finished { error: cut.then(lost) });
+                    reports.send(TransportInput::Finished { error: session::gone_before(unsure) });
                 }
             }
         }
@@ -162,6 +200,11 @@ async fn run(
         End::Failed(error) => {
             reports.send(TransportInput::Failed { error });
             pc.close().await;
+        }
+        // Without a word: the remote may still hear it, and would take it for the end.
+        End::Lost(error) => {
+            reports.send(TransportInput::Lost { error });
+            pc.release().await;
         }
     }
 }

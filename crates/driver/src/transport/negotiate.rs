@@ -98,14 +98,14 @@ fn broken(what: &str, error: impl std::fmt::Display) -> End {
 
 impl Negotiation<'_> {
     async fn describe(&mut self, role: Role) -> Step<()> {
-        let calls = matches!(role, Role::Caller);
+        let calls = matches!(role, Role::Caller { .. });
         let description = match role {
-            Role::Caller => {
+            Role::Caller { .. } => {
                 self.wire.unreliable.store(!self.options.channel.is_reliable(), Ordering::Relaxed);
                 self.create_channel()?;
                 self.pc.create_offer().map_err(internal)?
             }
-            Role::Called { sdp, linkup } => {
+            Role::Called { sdp, linkup, .. } => {
                 self.wire.unreliable.store(!sdp::is_reliable(&sdp), Ordering::Relaxed);
                 self.set_remote(sdp, linkup, RTCSessionDescription::offer)?;
                 // A channel that nobody announces is made on both sides.
@@ -215,9 +215,7 @@ impl Negotiation<'_> {
         if let Some(limit) = self.pc.max_message() {
             self.wire.max_message.fetch_min(limit, Ordering::Relaxed);
         }
-        if self.pc.has_servers() {
-            self.wire.relayed.store(self.pc.stats()["path"] == "turn", Ordering::Relaxed);
-        }
+        self.wire.set_path(self.pc.path());
         self.reports.send(TransportInput::Open);
         let link = self.start().await?;
         Ok((Channels { first, second: self.second }, link))
@@ -244,7 +242,7 @@ impl Negotiation<'_> {
                 Ok(())
             }
             Some(Order::Close) => Err(End::Finished(None)),
-            Some(Order::Start(_)) => Ok(()),
+            Some(Order::Start(_) | Order::Relayed(_)) => Ok(()),
             None => Err(End::Aborted),
         }
     }
@@ -275,7 +273,7 @@ impl Negotiation<'_> {
             Signal::Closed(channel) if self.channel == Some(channel) => return Err(End::Closed),
             Signal::Failed => return Err(End::Failed(self.explain())),
             Signal::Broken(why) => return Err(internal(why)),
-            Signal::Closed(_) | Signal::Turn => {}
+            Signal::Closed(_) | Signal::News(_) | Signal::Path | Signal::Turn => {}
         }
         Ok(())
     }

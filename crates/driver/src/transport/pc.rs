@@ -32,7 +32,9 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::gather::{Found, Gatherer, Late};
+use super::watch::{News, Watch};
 use crate::addresses::local_addresses;
+use crate::link::Path;
 use crate::options::{ChannelOptions, IceServer, Options};
 use crate::runner::is_here;
 use crate::socket::{self, Datagram, Sockets};
@@ -68,6 +70,10 @@ pub(super) enum Signal {
     GatheringComplete,
     IceConnected,
     Failed,
+    /// Whether the remote is heard.
+    News(News),
+    /// The way may have changed: see [`Pc::path`].
+    Path,
     /// The core cannot go on: its handshake failed, for example.
     Broken(String),
     /// A channel is open.
@@ -96,6 +102,8 @@ pub(super) struct Pc {
     /// the same would cost CPU for nothing.
     hurries: bool,
     connected: bool,
+    /// Has an eye on whether the remote is heard.
+    watch: Option<Watch>,
     /// A channel of ours that is used as soon as its name is under way, because what is sent then stays behind that (RFC
     /// 8832, section 6): the core waits a round trip for the remote's word.
     opening: Option<RTCDataChannelId>,
@@ -154,6 +162,7 @@ impl Pc {
             rests: Instant::now(),
             hurries: false,
             connected: false,
+            watch: None,
             opening: None,
         })
     }
@@ -244,9 +253,44 @@ impl Pc {
     /// The channel that is wanted is open.
     pub(super) fn established(&mut self) {
         self.connected = true;
-        let pair = self.core.sctp().and_then(|sctp| sctp.transport().ice_transport().get_selected_candidate_pair());
-        let used = pair.and_then(|pair| Some(SocketAddr::new(pair.local().address.parse().ok()?, pair.local().port)));
+        let used = self.pair().map(|(local, _)| local);
         self.gatherer.settle(Instant::now(), used);
+    }
+
+    /// The addresses that are used: ours and the remote's.
+    fn pair(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+        let pair = self.core.sctp()?.transport().ice_transport().get_selected_candidate_pair()?;
+        let address = |address: &str, port| Some(SocketAddr::new(address.parse().ok()?, port));
+        Some((address(&pair.local().address, pair.local().port)?, address(&pair.remote().address, pair.remote().port)?))
+    }
+
+    /// From now on there is [`Signal::News`].
+    pub(super) fn watch(&mut self, idle: Duration) {
+        self.watch = self.pair().map(|(_, remote)| Watch::new(Instant::now(), remote, idle));
+    }
+
+    /// Whether a TURN server is on the way.
+    pub(super) fn path(&mut self) -> Path {
+        let relayed = self.gatherer.has_servers() && self.stats()["path"] == "turn";
+        if relayed { Path::Turn } else { Path::Direct }
+    }
+
+    /// Follows the remote to the addresses that are used now.
+    fn follow(&mut self) {
+        if !self.watch.as_mut().is_some_and(Watch::is_strange) {
+            return;
+        }
+        if let (Some((_, remote)), Some(watch)) = (self.pair(), &mut self.watch) {
+            watch.set_remote(Instant::now(), remote);
+            self.signals.push_back(Signal::Path);
+        }
+    }
+
+    /// Whether the remote has to acknowledge something.
+    pub(super) fn set_asked(&mut self, asked: bool) {
+        if let Some(watch) = &mut self.watch {
+            watch.set_asked(asked);
+        }
     }
 
     /// Whether the remote has not closed the connection.
@@ -321,6 +365,7 @@ impl Pc {
                 self.handle_timeout(Instant::now());
                 turned = true;
             }
+            self.follow();
             turned |= self.poll_timer(cx);
             if !turned {
                 return Poll::Pending;
@@ -402,6 +447,9 @@ impl Pc {
     }
 
     fn feed(&mut self, packet: TaggedBytesMut) {
+        if let Some(watch) = &mut self.watch {
+            watch.handle_packet(Instant::now(), packet.transport.peer_addr);
+        }
         if let Err(error) = self.core.handle_read(packet) {
             tracing::debug!(%error, "a packet is passed over");
         }
@@ -437,7 +485,7 @@ impl Pc {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
-        let Self { core, sockets, gatherer, .. } = self;
+        let Self { core, sockets, gatherer, watch, .. } = self;
         let received = sockets.poll_receive(cx, |local, remote, bytes| {
             let transport = TransportContext {
                 local_addr: local,
@@ -446,6 +494,9 @@ impl Pc {
                 ecn: None,
             };
             let packet = TaggedBytesMut { now, transport, message: BytesMut::from(bytes) };
+            if let Some(watch) = watch {
+                watch.handle_packet(now, remote);
+            }
             if let Some(packet) = gatherer.handle_packet(packet)
                 && let Err(error) = core.handle_read(packet)
             {
@@ -458,7 +509,9 @@ impl Pc {
 
     /// True: something was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let due = [self.core.poll_timeout(), self.gatherer.poll_timeout(), self.alarm].into_iter().flatten().min();
+        let news = self.watch.as_ref().and_then(Watch::poll_timeout);
+        let due = [self.core.poll_timeout(), self.gatherer.poll_timeout(), self.alarm, news];
+        let due = due.into_iter().flatten().min();
         let Some(due) = due.map(|due| due.max(self.rests)) else { return false };
         loop {
             let now = Instant::now();
@@ -479,6 +532,9 @@ impl Pc {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        if let Some(news) = self.watch.as_mut().and_then(|watch| watch.poll(now)) {
+            self.signals.push_back(Signal::News(news));
+        }
         self.gatherer.handle_timeout(now);
         if let Err(error) = self.core.handle_timeout(now) {
             self.signals.push_back(Signal::Broken(error.to_string()));
@@ -503,6 +559,11 @@ impl Pc {
         if let Err(error) = self.core.close() {
             tracing::debug!(%error, "closing a peer connection");
         }
+        self.release().await;
+    }
+
+    /// Gives back what servers have lent us. The remote hears nothing.
+    pub(super) async fn release(mut self) {
         self.pump();
         self.gatherer.release(Instant::now());
         self.pump();

@@ -11,15 +11,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use linkup_core::TransportInput;
 use linkup_proto::{Error, ErrorCode};
 use rtc::data_channel::RTCDataChannelId;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::carrier::Carrier;
 use super::flow::{Flow, Mark};
 use super::negotiate::Channels;
-use super::pc::{Pc, Signal};
-use super::{End, Order};
+use super::pc::Signal;
+use super::watch::News;
+use super::{End, Order, Reports};
 use crate::link::{Link, Wire};
 use crate::options::Options;
 
@@ -37,57 +40,115 @@ enum Ours {
     Confirmed,
 }
 
-struct Session<'a> {
-    options: &'a Options,
-    pc: &'a mut Pc,
-    /// What we write to, and what we read from: the remote may speak over a channel of its own.
-    channel: RTCDataChannelId,
-    reading: RTCDataChannelId,
-    link: Arc<Link>,
+/// What outlives a transport: where both directions are, and how far the end is.
+pub(crate) struct Talk {
     flow: Flow,
     ours: Ours,
     /// The other side has sent its last message, and it was handed over.
     theirs: bool,
-    /// The channel that we read from is closed.
-    gone: bool,
     /// The machine asked for the end, and waits to hear how it went.
     asked: bool,
     deadline: Option<Instant>,
+    /// It goes on over another transport: what the other side said last it may say again.
+    resumed: bool,
+    /// The machine asked for the end before this transport could hear it.
+    close: bool,
+}
+
+impl Talk {
+    fn new(flow: Flow) -> Self {
+        Self { flow, ours: Ours::Sending, theirs: false, asked: false, deadline: None, resumed: false, close: false }
+    }
+
+    fn resume(mut self) -> Self {
+        self.flow.resume(Instant::now(), !matches!(self.ours, Ours::Confirmed));
+        self.resumed = true;
+        self
+    }
+
+    /// The application gets what it did not want yet: no more will come.
+    pub(crate) fn deliver_held(&mut self, link: &Link) {
+        for message in self.flow.take_held() {
+            link.deliver(message);
+        }
+    }
+
+    /// Messages that the remote may not have.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.flow.unconfirmed()
+    }
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    pc: &'a mut Carrier,
+    reports: &'a Reports,
+    /// What we write to, and what we read from: the remote may speak over a channel of its own.
+    channel: RTCDataChannelId,
+    reading: RTCDataChannelId,
+    link: Arc<Link>,
+    talk: Talk,
+    /// The channel that we read from is closed.
+    gone: bool,
 }
 
 /// Carries messages until the connection ends.
 pub(super) async fn run(
     options: &Options,
-    pc: &mut Pc,
+    pc: &mut Carrier,
     channels: Channels,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
+    (orders, questions): (&mut mpsc::UnboundedReceiver<Order>, mpsc::UnboundedReceiver<oneshot::Sender<Value>>),
     link: Arc<Link>,
     wire: &Arc<Wire>,
+    reports: &Reports,
 ) -> End {
-    let (ask, questions) = mpsc::unbounded_channel();
-    let _ = wire.stats.set(ask);
-    let flow = Flow::new(Arc::clone(&link), Arc::clone(wire), options.limits.message_bytes, options.assembly.clone());
-    let mut session = Session {
-        options,
-        pc,
-        channel: channels.first,
-        reading: channels.first,
-        link,
-        flow,
-        ours: Ours::Sending,
-        theirs: false,
-        gone: false,
-        asked: false,
-        deadline: None,
-    };
-    let end = session.run(channels.second, orders, questions).await;
-    session.link.close();
-    if !matches!(end, End::Aborted) {
-        for message in session.flow.take_held() {
-            session.link.deliver(message);
+    let talk = if link.begins() {
+        let bytes = options.limits.message_bytes;
+        Talk::new(Flow::new(Arc::clone(&link), Arc::clone(wire), bytes, options.assembly.clone()))
+    } else {
+        match unpark(&link, orders).await {
+            Some(talk) => talk.resume(),
+            None => return End::Aborted,
         }
+    };
+    if link.can_resume() {
+        pc.watch(options.timeouts.idle);
+    }
+    let (channel, reading) = (channels.first, channels.first);
+    let mut session = Session { options, pc, reports, channel, reading, link, talk, gone: false };
+    let end = match session.run(channels.second, orders, questions).await {
+        End::Failed(error) if error.code != ErrorCode::Protocol && session.link.can_resume() => End::Lost(error),
+        end => end,
+    };
+    let Session { link, mut talk, .. } = session;
+    // Cut: the remote may have moved over to another transport before us.
+    if matches!(end, End::Aborted | End::Lost(_) | End::Cut(_)) && link.can_resume() {
+        link.park(talk);
+        return end;
+    }
+    link.close();
+    if !matches!(end, End::Aborted) {
+        talk.deliver_held(&link);
     }
     end
+}
+
+/// Takes over what the last transport has left, once that has ended. None: this one is not wanted any more.
+async fn unpark(link: &Link, orders: &mut mpsc::UnboundedReceiver<Order>) -> Option<Talk> {
+    let mut close = false;
+    loop {
+        tokio::select! {
+            mut talk = link.unpark() => {
+                talk.close |= close;
+                return Some(talk);
+            }
+            order = orders.recv() => match order {
+                Some(Order::Close) => close = true,
+                Some(_) => {}
+                None => return None,
+            },
+        }
+    }
 }
 
 impl Session<'_> {
@@ -100,20 +161,25 @@ impl Session<'_> {
         if let Some(channel) = second {
             self.take_second(channel);
         }
+        if std::mem::take(&mut self.talk.close) {
+            self.ask_for_end();
+        }
         loop {
             if let Err(end) = self.turn() {
                 return end;
             }
-            let alarm = [self.deadline, self.flow.poll_timeout(), self.leaves_at()];
+            let alarm = [self.talk.deadline, self.talk.flow.poll_timeout(), self.leaves_at()];
             self.pc.set_alarm(alarm.into_iter().flatten().min());
-            let (link, full, holds) = (&self.link, self.flow.is_full(), self.flow.holds());
+            let (link, full, holds) = (&self.link, self.talk.flow.is_full(), self.talk.flow.holds());
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Close) => {
-                        self.asked = true;
-                        self.begin_close();
-                    }
-                    Some(Order::AddCandidate(candidate)) => self.pc.add_candidate(candidate),
+                    Some(Order::Close) => self.ask_for_end(),
+                    Some(Order::AddCandidate(candidate)) => if let Carrier::Pc(pc) = &mut *self.pc {
+                        pc.add_candidate(candidate);
+                    },
+                    Some(Order::Relayed(data)) => if let Err(error) = self.pc.relayed(&data) {
+                        return End::Failed(error);
+                    },
                     Some(Order::SetAnswer { .. } | Order::Start(_)) => {}
                     None => return End::Aborted,
                 },
@@ -122,9 +188,13 @@ impl Session<'_> {
                     Signal::Closed(channel) => self.gone |= channel == self.reading,
                     Signal::Failed => return lost("the remote has not been heard for too long"),
                     Signal::Broken(why) => return lost(&why),
+                    Signal::Path => link.wire().set_path(self.pc.path()),
+                    Signal::News(News::Quiet) => self.talk.flow.ask(),
+                    Signal::News(News::Silent) => self.reports.send(TransportInput::Silent),
+                    Signal::News(News::Heard) => self.reports.send(TransportInput::Heard),
                     _ => {}
                 },
-                () = self.flow.changed() => {}
+                () = self.talk.flow.changed() => {}
                 () = async { link.sink().room().await }, if full => if let Err(end) = self.release() {
                     return end;
                 },
@@ -139,24 +209,27 @@ impl Session<'_> {
     /// Does what can be done now: reads, sends, and looks whether this is the end.
     fn turn(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        while !self.flow.is_full() {
+        while !self.talk.flow.is_full() {
             let Some((channel, message)) = self.pc.read() else { break };
             if channel == self.reading {
-                let mark = self.flow.receive(now, message).map_err(End::Failed)?;
+                let mark = self.talk.flow.receive(now, message).map_err(End::Failed)?;
                 self.handle_mark(mark)?;
             }
         }
-        self.flow.handle_timeout(now).map_err(End::Failed)?;
-        self.flow.send(self.pc, self.channel).map_err(End::Failed)?;
+        self.talk.flow.handle_timeout(now).map_err(End::Failed)?;
+        self.talk.flow.send(self.pc, self.channel).map_err(End::Failed)?;
+        self.pc.set_asked(self.talk.flow.is_asking());
         self.go_on(now);
-        if matches!(self.ours, Ours::Confirmed) && (self.flow.has_confirmed_fin() || !self.flow.is_framed()) {
-            return Err(if self.asked { End::Finished(None) } else { End::Closed });
+        if matches!(self.talk.ours, Ours::Confirmed)
+            && (self.talk.flow.has_confirmed_fin() || !self.talk.flow.is_framed())
+        {
+            return Err(if self.talk.asked { End::Finished(None) } else { End::Closed });
         }
         // Closing the channel of a plain client is the end of what we read, too.
-        if self.gone && !self.flow.is_full() && !(self.asked && matches!(self.ours, Ours::Leaving(_))) {
+        if self.gone && !self.talk.flow.is_full() && !(self.talk.asked && matches!(self.talk.ours, Ours::Leaving(_))) {
             return Err(self.remote_is_gone());
         }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
+        if self.talk.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.too_late());
         }
         Ok(())
@@ -168,34 +241,43 @@ impl Session<'_> {
         if channel == self.channel {
             return;
         }
-        if self.flow.is_framed() && self.reading == self.channel {
+        if self.talk.flow.is_framed() && self.reading == self.channel {
             self.reading = channel;
         } else {
             self.pc.close_channel(channel);
         }
     }
 
+    fn ask_for_end(&mut self) {
+        self.talk.asked = true;
+        self.begin_close();
+    }
+
     fn begin_close(&mut self) {
         self.link.close();
-        self.deadline.get_or_insert_with(|| Instant::now() + self.options.timeouts.close);
+        self.talk.deadline.get_or_insert_with(|| Instant::now() + self.options.timeouts.close);
     }
 
     /// There is room for messages again, or the application wants them again.
     fn release(&mut self) -> Result<(), End> {
-        let mark = self.flow.release();
+        let mark = self.talk.flow.release();
         self.handle_mark(mark)
     }
 
     fn handle_mark(&mut self, mark: Option<Mark>) -> Result<(), End> {
-        match (mark, &self.ours) {
+        match (mark, &self.talk.ours) {
             (None, _) => {}
-            (Some(Mark::Fin), _) if !self.theirs => {
-                self.theirs = true;
-                self.flow.confirm_fin();
+            (Some(Mark::Fin), _) if !self.talk.theirs => {
+                self.talk.theirs = true;
+                self.talk.flow.confirm_fin();
                 self.begin_close();
             }
+            (Some(Mark::Fin), _) if self.talk.resumed => self.talk.flow.confirm_fin(),
+            (Some(Mark::FinAck), Ours::Confirmed) if self.talk.resumed => {}
             // The answer may be faster than the word that the question is out.
-            (Some(Mark::FinAck), Ours::Said | Ours::Sending) if self.deadline.is_some() => self.ours = Ours::Confirmed,
+            (Some(Mark::FinAck), Ours::Said | Ours::Sending) if self.talk.deadline.is_some() => {
+                self.talk.ours = Ours::Confirmed
+            }
             _ => {
                 let message = "the remote ended the connection twice, or confirmed no end";
                 return Err(End::Failed(Error::new(ErrorCode::Protocol, message)));
@@ -206,23 +288,23 @@ impl Session<'_> {
 
     /// Goes on with our own end.
     fn go_on(&mut self, now: Instant) {
-        if matches!(self.ours, Ours::Sending) && self.flow.has_said_all() {
-            self.ours = if self.flow.is_framed() { Ours::Said } else { Ours::Leaving(None) };
+        if matches!(self.talk.ours, Ours::Sending) && self.talk.flow.has_said_all() {
+            self.talk.ours = if self.talk.flow.is_framed() { Ours::Said } else { Ours::Leaving(None) };
         }
-        if let Ours::Leaving(until) = self.ours {
+        if let Ours::Leaving(until) = self.talk.ours {
             match until {
                 None if self.pc.outstanding(self.channel).is_none_or(|bytes| bytes == 0) => {
                     self.pc.close_channel(self.channel);
-                    self.ours = Ours::Leaving(Some(now + PLAIN_CLOSE));
+                    self.talk.ours = Ours::Leaving(Some(now + PLAIN_CLOSE));
                 }
-                Some(until) if until <= now || !self.pc.is_connected() => self.ours = Ours::Confirmed,
+                Some(until) if until <= now || !self.pc.is_connected() => self.talk.ours = Ours::Confirmed,
                 _ => {}
             }
         }
     }
 
     fn leaves_at(&self) -> Option<Instant> {
-        match self.ours {
+        match self.talk.ours {
             Ours::Leaving(until) => until,
             _ => None,
         }
@@ -230,30 +312,29 @@ impl Session<'_> {
 
     /// The channel was closed from outside.
     fn remote_is_gone(&mut self) -> End {
-        if !self.asked {
-            return if self.flow.is_framed() && !self.theirs { End::Cut } else { End::Closed };
+        if !self.talk.asked {
+            return if self.talk.flow.is_framed() && !self.talk.theirs {
+                End::Cut(self.talk.unconfirmed())
+            } else {
+                End::Closed
+            };
         }
         // With its FIN behind it, a linkup peer goes only when it has ours.
-        if self.theirs {
+        if self.talk.theirs {
             return End::Finished(None);
         }
-        match self.flow.undelivered(self.pc, self.channel) {
-            0 => End::Finished(None),
-            lost => {
-                let message = format!("the remote was gone before it had the last {lost} messages");
-                End::Finished(Some(Error::new(ErrorCode::ConnectionLost, message)))
-            }
-        }
+        End::Finished(gone_before(self.talk.flow.undelivered(self.pc, self.channel)))
     }
 
     /// The time for closing is over.
     fn too_late(&mut self) -> End {
-        if !self.asked {
+        if !self.talk.asked {
             return End::Closed;
         }
-        let count = self.flow.undelivered(self.pc, self.channel);
+        let count = self.talk.flow.undelivered(self.pc, self.channel);
         // It has everything, and we have: only its last word was lost.
-        if matches!(self.ours, Ours::Confirmed) || self.theirs && count == 0 && self.flow.has_said_all() {
+        if matches!(self.talk.ours, Ours::Confirmed) || self.talk.theirs && count == 0 && self.talk.flow.has_said_all()
+        {
             return End::Finished(None);
         }
         let within = self.options.timeouts.close;
@@ -261,6 +342,15 @@ impl Session<'_> {
         let error = Error::new(ErrorCode::CloseTimeout, message).with_details(json!({"unconfirmed": count}));
         End::Finished(Some(error))
     }
+}
+
+/// What a close says of a remote that may not have so many messages.
+pub(super) fn gone_before(messages: usize) -> Option<Error> {
+    let error = || {
+        let message = format!("the remote was gone before it had the last {messages} messages");
+        Error::new(ErrorCode::ConnectionLost, message)
+    };
+    (messages > 0).then(error)
 }
 
 fn lost(why: &str) -> End {

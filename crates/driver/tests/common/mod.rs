@@ -25,8 +25,19 @@ pub fn broker() -> (Broker, String) {
 }
 
 pub fn broker_at(port: u16) -> (Broker, String) {
+    broker_with(port, linkup_broker::Options::default())
+}
+
+/// One that carries nothing between peers.
+pub fn broker_without_relay() -> (Broker, String) {
+    let mut options = linkup_broker::Options::default();
+    options.relay = None;
+    broker_with(0, options)
+}
+
+fn broker_with(port: u16, options: linkup_broker::Options) -> (Broker, String) {
     let listeners = Broker::listen(Some("127.0.0.1"), port).unwrap();
-    let broker = Broker::start(listeners, linkup_broker::Options::default(), &Handle::current()).unwrap();
+    let broker = Broker::start(listeners, options, &Handle::current()).unwrap();
     let url = format!("ws://{}", broker.addresses()[0]);
     (broker, url)
 }
