@@ -332,6 +332,15 @@ class Lab {
     this.#in(`nat${side}`, '', 'iptables', on ? '-I' : '-D', 'FORWARD', '-j', 'DROP');
   }
 
+  /** From now on no UDP passes the internet between the two sides, or it does again. Servers are reached all the same. */
+  part(on) {
+    const nets = Object.values(SIDES).map(({ wan }) => `${wan}.0/24`);
+    for (const [from, to] of [nets, nets.toReversed()]) {
+      const rule = ['FORWARD', '-p', 'udp', '-s', from, '-d', to, '-j', 'DROP'];
+      this.#in('pub', '', 'iptables', on ? '-I' : '-D', ...rule);
+    }
+  }
+
   /** Runs a file of Node.js in a node. */
   run(node, args, env = {}) {
     return new Child('ip', ['netns', 'exec', this.namespace(node), process.execPath, ...args], { env });

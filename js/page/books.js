@@ -33,7 +33,9 @@ class Link {
   /** The newest one goes over the broker; the one that carries messages does. */
   byRelay = false;
   relayed = false;
-  /** Transports that were tried since the last one was lost, and since the connection goes over the broker. */
+  /** The newest one may use no TURN server. */
+  direct = false;
+  /** Transports that were tried since the last one was lost, and how often a better way was looked for since then. */
   tries = 0;
   looks = 0;
   /** It is only looked for a better way: nobody is told. */

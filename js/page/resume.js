@@ -59,13 +59,15 @@ class Resume extends Attempts {
     return true;
   }
 
-  /** A connection goes over the broker, or no longer. */
+  /** A connection has a transport that works. Where that is not direct, a better one is looked for later. */
   notePath(link) {
-    if (link.relayed !== link.byRelay) link.looks = 0;
     link.relayed = link.byRelay;
-    if (!link.relayed || !link.caller) return link.stop('path');
+    // The browser itself may go over to a better way.
+    const turned = () => link.transport.path === 'turn' && this.options.iceTransportPolicy !== 'relay';
+    if (!link.caller || !link.transport.resumes || !(link.relayed || turned())) return link.stop('path');
     link.after('path', Math.min(LOOK_LAST, LOOK_FIRST * 2 ** link.looks++), () => {
-      if (link.state !== OPEN) return;
+      link.direct = !link.relayed && turned();
+      if (link.state !== OPEN || !(link.relayed || link.direct)) return;
       link.quiet = true;
       this.#interrupt(link);
     });
@@ -96,6 +98,17 @@ class Resume extends Attempts {
     link.quiet = false;
     link.ending = false;
     this.#wait(link);
+    this.#takeAnyWay(link);
+  }
+
+  /** The network may be one that only a TURN server leads out of. */
+  #takeAnyWay(link) {
+    const { direct, next } = link;
+    link.direct = false;
+    if (!direct || !next) return;
+    link.phase = WAITING;
+    this.stopNext(link);
+    this.renew(link);
   }
 
   #interrupt(link) {
@@ -111,7 +124,7 @@ class Resume extends Attempts {
   }
 
   #wait(link) {
-    link.missing = 0;
+    link.missing = link.looks = 0;
     const { resume } = this.options.timeouts;
     link.after('resume', resume, () => {
       const why = link.why?.message ?? 'nothing is heard of it';
@@ -127,7 +140,7 @@ class Resume extends Attempts {
   #goOn(link) {
     link.stop('resume', 'next', 'gone', 'repeat');
     this.forgetQuestion(link);
-    Object.assign(link, { why: undefined, tries: 0, state: link.ending ? CLOSING : OPEN });
+    Object.assign(link, { why: undefined, tries: 0, direct: false, state: link.ending ? CLOSING : OPEN });
     link.clear();
     if (!link.ending && !link.quiet) this.put(EVENTS.RECONNECTED, link);
     link.quiet = false;
@@ -223,7 +236,9 @@ class Resume extends Attempts {
       this.handCandidates(link);
     } else if (![OPEN, RESUMING, CLOSING].includes(state) || !link.transport.resumes) return;
     else if (offer === undefined) {
-      // The called side needs another one than that; one that it does not know of is on its way.
+      // The called side needs another one than that; where we look for a direct way, it takes any. One that it does not
+      // know of is on its way.
+      if (link.direct && number + 1 === link.number) return this.#takeAnyWay(link);
       if (!caller || number !== link.number) return;
       link.quiet ||= state === OPEN;
       this.#interrupt(link);

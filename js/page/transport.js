@@ -27,6 +27,8 @@ const QUIET = 4;
 const SILENT = 6;
 /** States in which the browser hears the remote. */
 const HEARD = ['connected', 'completed'];
+/** Says in an offer that neither side uses a TURN server: there is one on the way already. */
+const DIRECT = 'a=x-linkup-direct';
 /** For a bye to overtake, by way of the broker, the end of the transport. */
 const LINGER = 250;
 
@@ -69,12 +71,14 @@ class Transport extends Channel {
     const calls = offer === undefined;
     try {
       if (rate) return await this.#startRelay(rate, offer);
-      const pc = this.#make(options);
+      const direct = calls ? this.link.direct : offer.includes(DIRECT);
+      const pc = this.#make(options, direct);
       if (calls || channelConfig?.negotiated) this.made(pc.createDataChannel(channelName, channelConfig));
       if (!calls) await pc.setRemoteDescription({ type: 'offer', sdp: offer });
       await pc.setLocalDescription(await (calls ? pc.createOffer() : pc.createAnswer()));
       if (!options.trickle) await this.#allGathered(pc, options.iceCompleteTimeout);
-      if (this.#pc !== undefined) this.peer.described(this.link, announce(pc.localDescription.sdp, options, calls));
+      if (this.#pc !== undefined)
+        this.peer.described(this.link, announce(pc.localDescription.sdp, options, calls, direct));
     } catch (error) {
       this.#failed(this.#pc === undefined || calls ? 'ERR_UNSUPPORTED' : 'ERR_PROTOCOL', error);
     }
@@ -229,10 +233,9 @@ class Transport extends Channel {
     this.peer?.failed(this.link, failure(code, `WebRTC failed: ${error?.message ?? error}`), cut);
   }
 
-  #make(options) {
-    const { iceServers, iceTransportPolicy, RTCPeerConnection = globalThis.RTCPeerConnection } = options;
+  #make({ iceServers, iceTransportPolicy, RTCPeerConnection = globalThis.RTCPeerConnection }, direct) {
     if (RTCPeerConnection === undefined) throw new Error('no RTCPeerConnection here');
-    const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy });
+    const pc = new RTCPeerConnection({ iceServers: direct ? withoutTurn(iceServers) : iceServers, iceTransportPolicy });
     this.#pc = pc;
     this.#listenTo(pc);
     return pc;
@@ -337,16 +340,22 @@ class Transport extends Channel {
 
 const pathOf = (...types) => (types.includes('relay') ? 'turn' : 'direct');
 
+const withoutTurn = (servers = []) =>
+  servers.flatMap((server) => {
+    const urls = [server.urls].flat().filter((url) => !/^turn/.test(url));
+    return urls.length > 0 ? { ...server, urls } : [];
+  });
+
 /**
  * Says in our description how large messages may be, as each browser announces its own bound, and where our channel may
  * lose some, which a called Node.js peer does not see.
  */
-function announce(sdp, { limits, trickle, channelConfig = {} }, calls) {
+function announce(sdp, { limits, trickle, channelConfig = {} }, calls, direct) {
   const { ordered = true, maxRetransmits, maxPacketLifeTime } = channelConfig;
   const reliable = ordered && (maxRetransmits ?? maxPacketLifeTime) === undefined;
   const most = Math.max(LEAST_MESSAGE, Math.min(limits.messageBytes, MAX_MESSAGE));
   const said = sdp.replace(/(a=max-message-size:)\d+/, `$1${most}`);
-  const all = reliable || !calls ? said : `${said}a=x-linkup-unreliable\r\n`;
+  const all = said + (reliable || !calls ? '' : 'a=x-linkup-unreliable\r\n') + (direct && calls ? `${DIRECT}\r\n` : '');
   return trickle ? all : all.replace(/a=ice-options:trickle\r\n/, '');
 }
 

@@ -175,6 +175,12 @@ pub enum TransportInput {
     Candidate(Candidate),
     /// The data channel is open. Messages wait until the machine says [`TransportCommand::Start`].
     Open,
+    /// After [`TransportInput::Open`], and again whenever it changes: whether a TURN server is on the way that the
+    /// application would leave for a direct one.
+    Path {
+        /// It is.
+        turn: bool,
+    },
     /// A packet for the broker.
     Relay {
         /// In Base64.
@@ -211,6 +217,9 @@ pub enum TransportInput {
 pub enum TransportCommand {
     /// Come to be, as the caller: answer with [`TransportInput::Description`].
     Offer,
+    /// The same without a TURN server on either side: there is one on the way of the transport that it is to replace. Its
+    /// description says so, and who answers it keeps to that.
+    OfferDirect,
     /// The same over the broker: its description is not of ICE, and its packets are [`TransportInput::Relay`].
     OfferRelay {
         /// Bytes a second that the broker takes of us.

@@ -23,6 +23,7 @@ impl Peer {
         let caller = matches!(link.state, State::Connecting);
         link.state = State::Open;
         link.caller = caller;
+        link.way = link.newest_way();
         link.local = Local::default();
         link.addresses.forget();
         let connection = link.connection;

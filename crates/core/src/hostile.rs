@@ -222,6 +222,7 @@ impl Victim {
                 let input = match kind {
                     0 => TransportInput::Description { sdp: "o=- 1 1".into() },
                     1 => TransportInput::Candidate(Candidate { candidate, mid: None, mline_index: None }),
+                    2 | 3 if which.is_multiple_of(5) => TransportInput::Path { turn: which.is_multiple_of(2) },
                     2 | 3 => TransportInput::Open,
                     4 if which % 2 == 0 => TransportInput::Closed,
                     4 => TransportInput::Cut,
@@ -278,7 +279,10 @@ impl Victim {
                     }
                 }
                 Output::Transport { transport, command } => match command {
-                    TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. } => {
+                    TransportCommand::Offer
+                    | TransportCommand::OfferDirect
+                    | TransportCommand::OfferRelay { .. }
+                    | TransportCommand::Answer { .. } => {
                         self.made.push(transport);
                         assert!(self.alive.insert(transport), "made twice");
                     }

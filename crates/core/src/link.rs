@@ -66,6 +66,15 @@ pub(crate) enum Phase {
     Answering,
 }
 
+/// How the messages of an open connection get to the remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Direct,
+    /// Over a TURN server.
+    Turn,
+    Broker,
+}
+
 /// What the remote is, as far as its signals have told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -144,13 +153,17 @@ pub(crate) struct Link {
     pub(crate) number: u32,
     /// We made the first one: then we make the others, too.
     pub(crate) caller: bool,
-    /// The newest transport goes over the broker; the one that carries messages does.
+    /// The newest transport goes over the broker.
     pub(crate) by_relay: bool,
-    pub(crate) relayed: bool,
+    /// The newest transport may use no TURN server.
+    pub(crate) direct: bool,
+    /// What the transport that carries messages uses.
+    pub(crate) way: Way,
     /// Which transport it is that carries messages.
     pub(crate) carried: u32,
-    /// Transports that have been tried since the last one was lost, and since the connection goes over the broker.
+    /// Transports that have been tried since the last one was lost.
     pub(crate) tries: u32,
+    /// How often a better way was looked for since then.
     pub(crate) looks: u32,
     /// It is only looked for a better way: nobody is told.
     pub(crate) quiet: bool,
@@ -193,7 +206,8 @@ impl Link {
             number: 0,
             caller: false,
             by_relay: false,
-            relayed: false,
+            direct: false,
+            way: Way::Direct,
             carried: 0,
             tries: 0,
             looks: 0,
@@ -234,6 +248,11 @@ impl Link {
     /// Whether a transport is coming up: that of an attempt, or the next one of a connection.
     pub(crate) fn is_negotiating(&self) -> bool {
         self.is_attempt() || matches!(self.state, State::Resuming { .. })
+    }
+
+    /// What the newest transport uses, as far as is known before it says so.
+    pub(crate) fn newest_way(&self) -> Way {
+        if self.by_relay { Way::Broker } else { Way::Direct }
     }
 
     /// The transport that signals are about.

@@ -143,6 +143,7 @@ impl Peer {
             TransportInput::Heard => self.handle_heard(now, key),
             TransportInput::Lost { error } => self.handle_lost(now, key, error),
             TransportInput::Open => self.handle_open(now, key),
+            TransportInput::Path { turn } => self.handle_turn(now, key, turn),
             TransportInput::Closed => self.handle_remote_close(now, key),
             TransportInput::Cut => self.handle_cut(now, key),
             TransportInput::Failed { error } => self.handle_failure(now, key, error),

@@ -1,6 +1,7 @@
-//! Connections over the broker, where there is no other way: when they begin, and when another way is looked for.
+//! Ways that are not direct: when a connection begins over the broker, because there is no other way, and when a better one
+//! than that, or than one over a TURN server, is looked for.
 //!
-//! What they carry is encrypted by the transports, which take turns with others as [`crate::resume`] does it.
+//! The transports take turns with others as [`crate::resume`] does it; over the broker they encrypt what they carry.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,14 @@ use linkup_proto::signal::{Body, Linkup};
 use linkup_proto::{Error, ErrorCode, PeerId};
 
 use crate::io::Timer;
-use crate::link::{Key, Kind, State};
+use crate::link::{Key, Kind, State, Way};
 use crate::peer::Peer;
 use crate::{RELAY_DESCRIPTION, TransportCommand};
 
 /// After the answer: most ways through routers are found by then.
 const NO_PATH_AFTER: Duration = Duration::from_secs(4);
 
-/// From a connection over the broker until another way is looked for: first and at most, doubling.
+/// From a connection that is not direct until another way is looked for: first and at most, doubling.
 const LOOK_FIRST: Duration = Duration::from_secs(5);
 const LOOK_LAST: Duration = Duration::from_secs(300);
 
@@ -69,21 +70,29 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         match link.state {
             State::Connecting => drop(self.call_over_broker(now, key)),
-            State::Open if link.relayed && link.caller => {
+            State::Open if link.way != Way::Direct && link.caller => {
                 link.quiet = true;
+                link.direct = link.way == Way::Turn;
                 self.interrupt(now, key);
             }
             _ => {}
         }
     }
 
-    /// A connection goes over the broker, or no longer.
-    pub(crate) fn note_path(&mut self, now: Instant, key: Key) {
+    /// A transport goes over a TURN server that the application would leave, or no longer.
+    pub(crate) fn handle_turn(&mut self, now: Instant, key: Key, turn: bool) {
         let Some(link) = self.links.get_mut(&key) else { return };
-        if !std::mem::replace(&mut link.relayed, link.by_relay) {
-            link.looks = 0;
+        link.way = if turn { Way::Turn } else { Way::Direct };
+        if matches!(link.state, State::Open) {
+            self.note_path(now, key);
         }
-        if link.relayed && link.caller {
+    }
+
+    /// A connection has a transport that works.
+    pub(crate) fn note_path(&mut self, now: Instant, key: Key) {
+        let may = self.may_resume(key);
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if may && link.way != Way::Direct && link.caller {
             let pause = LOOK_LAST.min(LOOK_FIRST * (1 << link.looks.min(8)));
             link.looks += 1;
             self.io.timers.set(Timer::Path(key), now, pause);
@@ -113,7 +122,8 @@ impl Peer {
 
     /// The broker is lost, with all that was on its way through it.
     pub(crate) fn lose_relays(&mut self, now: Instant) {
-        let keys: Vec<Key> = self.links.iter().filter(|(_, link)| link.relayed).map(|(key, _)| *key).collect();
+        let keys: Vec<Key> =
+            self.links.iter().filter(|(_, link)| link.way == Way::Broker).map(|(key, _)| *key).collect();
         for key in keys {
             self.stop_transport(key);
             let error = Error::new(ErrorCode::ConnectionLost, "it went over the broker, which is lost");

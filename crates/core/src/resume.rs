@@ -12,7 +12,7 @@ use linkup_proto::{Error, ErrorCode, PeerId};
 
 use crate::attempt::REPEAT_AFTER;
 use crate::io::Timer;
-use crate::link::{Addresses, Key, Kind, Local, Phase, State};
+use crate::link::{Addresses, Key, Kind, Local, Phase, State, Way};
 use crate::peer::{Peer, Question};
 use crate::{Event, RELAY_DESCRIPTION, TransportCommand, TransportInput};
 
@@ -66,7 +66,7 @@ impl Peer {
         self.interrupt(now, key);
     }
 
-    fn may_resume(&self, key: Key) -> bool {
+    pub(crate) fn may_resume(&self, key: Key) -> bool {
         !self.config.timeouts.resume.is_zero() && self.links.get(&key).is_some_and(|link| link.can_resume())
     }
 
@@ -83,7 +83,7 @@ impl Peer {
         };
         tracing::debug!(own = %self.config.id, remote = %link.remote, lost = ?link.lost, "a connection is interrupted");
         link.state = State::Resuming { phase: Phase::Waiting, closing };
-        (link.missing, link.audible) = (0, false);
+        (link.missing, link.looks, link.audible) = (0, 0, false);
         let connection = link.connection;
         self.io.timers.set(Timer::Resume(key), now, self.config.timeouts.resume);
         if !closing {
@@ -107,7 +107,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key).filter(|link| link.quiet) else { return };
         link.quiet = false;
         if let State::Resuming { closing, .. } = link.state {
-            link.missing = 0;
+            (link.missing, link.looks) = (0, 0);
             let connection = link.connection;
             self.io.timers.set(Timer::Resume(key), now, self.config.timeouts.resume);
             if !closing {
@@ -115,6 +115,19 @@ impl Peer {
             }
             self.registration.probe(now, &self.config, &mut self.io);
             self.look_whether_gone(now, key);
+            self.take_any_way(now, key);
+        }
+    }
+
+    /// The network may be one that only a TURN server leads out of.
+    fn take_any_way(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if let (true, Some(_), State::Resuming { phase, .. }) =
+            (std::mem::take(&mut link.direct), link.next, &mut link.state)
+        {
+            *phase = Phase::Waiting;
+            self.stop_next(key);
+            self.renew(now, key);
         }
     }
 
@@ -124,7 +137,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         let (State::Resuming { closing, .. }, Some(_)) = (&link.state, link.transport) else { return };
         let closing = *closing;
-        (link.lost, link.tries) = (None, 0);
+        (link.lost, link.tries, link.direct) = (None, 0, false);
         link.local = Local::default();
         link.addresses.forget();
         for timer in [Timer::Resume, Timer::Renew, Timer::Gone, Timer::Repeat] {
@@ -164,10 +177,9 @@ impl Peer {
             // By turns: without a network that carries UDP there may still be one that carries the broker's words.
             let by_relay = !link.quiet && link.tries.is_multiple_of(2);
             let by_relay = by_relay && self.may_relay(key);
-            if let Some(link) = self.links.get_mut(&key) {
-                link.by_relay = by_relay;
-            }
-            let offer = self.offer(by_relay);
+            let Some(link) = self.links.get_mut(&key) else { return };
+            link.by_relay = by_relay;
+            let offer = if link.direct { TransportCommand::OfferDirect } else { self.offer(by_relay) };
             self.begin_next(now, key, offer, ATTEMPT);
         } else {
             let (remote, session, number) = (link.remote.clone(), link.session.clone(), link.number);
@@ -202,7 +214,7 @@ impl Peer {
             TransportInput::Candidate(candidate) => self.handle_own_candidate(key, candidate),
             TransportInput::Open => self.move_over(now, key),
             TransportInput::Relay { data } => self.handle_relay(key, true, data),
-            TransportInput::Silent | TransportInput::Heard => {}
+            TransportInput::Silent | TransportInput::Heard | TransportInput::Path { .. } => {}
             TransportInput::Closed
             | TransportInput::Cut
             | TransportInput::Failed { .. }
@@ -220,6 +232,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         link.transport = next;
         link.carried = link.number;
+        link.way = link.newest_way();
         if let Some(transport) = next {
             self.io.transport(transport, TransportCommand::Start { connection });
             if closing {
@@ -234,7 +247,7 @@ impl Peer {
         self.stop_next(key);
         let Some(link) = self.links.get_mut(&key) else { return };
         if link.audible && link.transport.is_some() {
-            link.by_relay = link.relayed;
+            link.by_relay = link.way == Way::Broker;
             return self.go_on(now, key);
         }
         if let State::Resuming { phase, .. } = &mut link.state {
@@ -249,7 +262,7 @@ impl Peer {
     pub(crate) fn handle_renew(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get_mut(&key) else { return };
         if link.audible && link.transport.is_some() {
-            link.by_relay = link.relayed;
+            link.by_relay = link.way == Way::Broker;
             self.stop_next(key);
             return self.go_on(now, key);
         }
@@ -273,6 +286,10 @@ impl Peer {
     pub(crate) fn handle_resume(&mut self, now: Instant, from: PeerId, linkup: &Linkup) {
         let Some(key) = self.resumed(&from, linkup) else { return };
         let Some(link) = self.links.get_mut(&key) else { return };
+        // A direct way is looked for, and the remote takes any.
+        if link.direct && linkup.transport.checked_add(1) == Some(link.number) {
+            return self.take_any_way(now, key);
+        }
         // One that it does not know of is on its way.
         if !link.caller || linkup.transport != link.number {
             return;

@@ -369,3 +369,96 @@ fn who_cannot_resume_loses_the_connection_at_once() {
         assert!(!said.iter().any(|event| matches!(event, Event::Reconnecting { .. })), "{said:?}");
     }
 }
+
+/// A connection of ours over a TURN server.
+fn turned() -> (Solo, TransportId, String) {
+    let mut solo = solo(|_| {});
+    let (transport, session) = open(&mut solo, 1, "bob");
+    solo.transport(transport, TransportInput::Path { turn: true });
+    solo.take();
+    (solo, transport, session)
+}
+
+/// The transport that is to be a direct one, where the machine has asked for it at that moment.
+fn direct(solo: &Solo) -> Option<TransportId> {
+    let asked = solo.transports().into_iter().find(|(_, command)| *command == TransportCommand::OfferDirect);
+    asked.map(|(transport, _)| transport)
+}
+
+#[test]
+fn a_turn_server_is_left_for_a_direct_way_and_nobody_is_told() {
+    let (mut solo, _, session) = turned();
+    solo.run(ms(4_900));
+    assert_eq!(direct(&solo), None, "not yet");
+    solo.run(ms(100));
+    let next = direct(&solo).expect("a call without servers");
+    solo.transport(next, described("direct"));
+    assert_eq!(said(&solo), [(1, offered("direct"))]);
+    solo.signal(&id("bob"), &answer_of(&session, 1));
+    solo.take();
+    solo.transport(next, TransportInput::Open);
+    assert!(solo.transports().contains(&(next, TransportCommand::Start { connection: ONE })));
+    assert_eq!(told(&solo), []);
+    solo.take();
+    solo.run(ms(600_000));
+    assert_eq!(direct(&solo), None, "there is nothing better");
+}
+
+#[test]
+fn a_direct_way_is_looked_for_ever_more_seldom() {
+    let (mut solo, _, _) = turned();
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        let mut seconds = 0;
+        while direct(&solo).is_none() {
+            solo.run(ms(1000));
+            seconds += 1;
+        }
+        pauses.push(seconds);
+        let next = made(&solo);
+        solo.take();
+        solo.transport(next, failed(ErrorCode::IceFailed));
+    }
+    assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    assert_eq!(told(&solo), []);
+}
+
+#[test]
+fn what_is_silent_meanwhile_does_not_wait_for_a_direct_way() {
+    let (mut solo, transport, _) = turned();
+    solo.run(ms(5_000));
+    let next = direct(&solo).expect("a call without servers");
+    solo.take();
+    solo.transport(transport, TransportInput::Silent);
+    assert!(is_aborted(&solo, next));
+    assert!(matches!(solo.transports().last(), Some((_, TransportCommand::Offer))), "{:?}", solo.transports());
+    assert_eq!(told(&solo), [Event::Reconnecting { connection: ONE }]);
+}
+
+#[test]
+fn only_the_caller_looks_for_a_direct_way_and_only_where_both_can_resume() {
+    let mut called = solo(|_| {});
+    let (_, transport) = open_incoming(&mut called, "bob", "s");
+    let mut unable = solo(|config| config.timeouts.resume = Duration::ZERO);
+    let (ours, _) = open(&mut unable, 1, "bob");
+    for (solo, transport) in [(&mut called, transport), (&mut unable, ours)] {
+        solo.transport(transport, TransportInput::Path { turn: true });
+        solo.take();
+        solo.run(ms(60_000));
+        assert!(solo.transports().is_empty(), "{:?}", solo.transports());
+    }
+}
+
+#[test]
+fn a_called_remote_that_needs_any_way_does_not_wait_for_a_direct_one() {
+    for behind in [0, 1] {
+        let (mut solo, _, session) = turned();
+        solo.run(ms(5_000));
+        let next = direct(&solo).expect("a call without servers");
+        solo.take();
+        solo.signal(&id("bob"), &numbered(json!({"type": "resume"}), &session, behind));
+        assert_eq!(is_aborted(&solo, next), behind == 0, "one that it does not know of is on its way");
+        assert_eq!(solo.transports().iter().any(|(_, command)| *command == TransportCommand::Offer), behind == 0);
+        assert_eq!(told(&solo), [], "it works here");
+    }
+}

@@ -259,6 +259,30 @@ fn a_network_that_stays_away_ends_the_connection_when_its_time_is_over() {
     });
 }
 
+#[test]
+fn a_turn_server_is_left_when_there_is_another_way_and_nobody_hears_of_it() {
+    seeds(500, |seed| {
+        let (mut world, ids) = pair(seed);
+        world.need_turn(true);
+        world.run(MS(1500));
+        world.plan_connect(Duration::ZERO, 0, &ids[1]);
+        world.run(MS(2500));
+        assert_eq!([world.turned(0), world.turned(1)], [1, 1], "seed {seed}");
+        let wait = world.moment(MS(30_000));
+        world.run(wait);
+        world.need_turn(false);
+        world.run(MS(90_000));
+        assert_eq!([world.turned(0), world.turned(1)], [0, 0], "seed {seed}");
+        for node in 0..2 {
+            let opened =
+                |event: &Event| matches!(event, Event::Registered | Event::Request { .. } | Event::Open { .. });
+            let told = world.events(node).iter().find(|(_, event)| !opened(event));
+            assert!(told.is_none(), "seed {seed}: {told:?}");
+        }
+        world
+    });
+}
+
 /// Whoever is killed is known to be gone by the broker's word, long before the time for another network is over.
 #[test]
 fn a_killed_process_is_noticed_soon() {
@@ -298,8 +322,10 @@ fn chaos_leaves_nothing_behind() {
                 (config.asks, config.transforms, config.max_connections) = (asks, transforms, max_connections);
             });
         }
-        if world.rng().u8(..8) == 0 {
-            world.block_transports();
+        match world.rng().u8(..8) {
+            0 => world.block_transports(),
+            1 => world.need_turn(true),
+            _ => {}
         }
         let mut calls = Vec::new();
         for _ in 0..40 {

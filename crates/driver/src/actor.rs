@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::broker_socket::BrokerSocket;
 use crate::link::Link;
 use crate::options::{IceServer, Options, Sink};
-use crate::transport::{Order, Reports, Role, Transport};
+use crate::transport::{Call, Order, Reports, Role, Transport};
 
 /// The open connections of a Peer, shared with its handles.
 pub(crate) type Links = Arc<RwLock<HashMap<ConnectionId, Arc<Link>>>>;
@@ -176,9 +176,10 @@ impl Actor {
 
     fn command_transport(&mut self, id: TransportId, command: TransportCommand) {
         let order = match command {
-            TransportCommand::Offer => return self.make_transport(id, Role::Caller { rate: None }),
+            TransportCommand::Offer => return self.make_transport(id, Role::Caller(Call::Any)),
+            TransportCommand::OfferDirect => return self.make_transport(id, Role::Caller(Call::Direct)),
             TransportCommand::OfferRelay { rate } => {
-                return self.make_transport(id, Role::Caller { rate: Some(rate) });
+                return self.make_transport(id, Role::Caller(Call::Relay { rate }));
             }
             TransportCommand::Answer { sdp, linkup, rate } => {
                 return self.make_transport(id, Role::Called { sdp, linkup, rate });

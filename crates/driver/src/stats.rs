@@ -27,18 +27,23 @@ pub(crate) fn measure(pc: &mut RTCPeerConnection) -> Value {
     if let Some(sctp) = pc.sctp()
         && let Some(pair) = sctp.transport().ice_transport().get_selected_candidate_pair()
     {
-        // What ICE has heard before it was told of it stays peer-reflexive (RFC 8445, section 7.3.1.3).
-        let told = sctp.transport().ice_transport().get_remote_candidates();
-        let same =
-            |other: &RTCIceCandidate| (&other.address, other.port) == (&pair.remote().address, pair.remote().port);
-        let is_relay = |candidate: &RTCIceCandidate| candidate.typ == RTCIceCandidateType::Relay;
-        let relayed = [pair.local(), pair.remote()].into_iter().any(is_relay)
-            || told.iter().any(|other| same(other) && is_relay(other));
-        stats.insert("path".into(), json!(if relayed { "turn" } else { "direct" }));
+        stats.insert("path".into(), json!(if is_relayed(pc) { "turn" } else { "direct" }));
         stats.insert("localCandidate".into(), describe(pair.local()));
         stats.insert("remoteCandidate".into(), describe(pair.remote()));
     }
     Value::Object(stats)
+}
+
+/// Whether a TURN server is on the way.
+pub(crate) fn is_relayed(pc: &mut RTCPeerConnection) -> bool {
+    let Some(sctp) = pc.sctp() else { return false };
+    let ice = sctp.transport().ice_transport();
+    let Some(pair) = ice.get_selected_candidate_pair() else { return false };
+    let is_relay = |candidate: &RTCIceCandidate| candidate.typ == RTCIceCandidateType::Relay;
+    // What ICE has heard before it was told of it stays peer-reflexive (RFC 8445, section 7.3.1.3).
+    let same = |other: &RTCIceCandidate| (&other.address, other.port) == (&pair.remote().address, pair.remote().port);
+    [pair.local(), pair.remote()].into_iter().any(is_relay)
+        || ice.get_remote_candidates().iter().any(|other| same(other) && is_relay(other))
 }
 
 fn describe(candidate: &RTCIceCandidate) -> Value {

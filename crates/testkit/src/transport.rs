@@ -24,6 +24,9 @@ struct Transport {
     reachable: bool,
     /// It goes over the broker.
     relay: bool,
+    /// It may use no TURN server; it uses one.
+    direct: bool,
+    turned: bool,
     connected: bool,
     opened: bool,
     silent: bool,
@@ -37,6 +40,8 @@ pub(crate) struct Transports {
     pub(crate) trickle: bool,
     /// Descriptions can be exchanged, but no packet arrives.
     pub(crate) blocked: bool,
+    /// Only a TURN server leads from one to the other.
+    pub(crate) turn: bool,
     /// Nodes that have no network.
     dark: BTreeSet<usize>,
     pub(crate) rng: fastrand::Rng,
@@ -64,7 +69,15 @@ fn lost(code: ErrorCode) -> TransportInput {
 impl Transports {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { all: BTreeMap::new(), trickle: true, blocked: false, dark: BTreeSet::new(), rng, broken: Vec::new() }
+        Self {
+            all: BTreeMap::new(),
+            trickle: true,
+            blocked: false,
+            turn: false,
+            dark: BTreeSet::new(),
+            rng,
+            broken: Vec::new(),
+        }
     }
 
     pub(crate) fn is_dark(&self, node: usize) -> bool {
@@ -121,6 +134,12 @@ impl Transports {
         (count, self.count(node) - count)
     }
 
+    /// How many of a node's connections go over a TURN server.
+    pub(crate) fn turned(&self, node: usize) -> usize {
+        let turned = |transport: &&Transport| transport.node == node && transport.started.is_some() && transport.turned;
+        self.all.values().filter(turned).count()
+    }
+
     pub(crate) fn node(&self, transport: TransportId) -> Option<usize> {
         self.all.get(&transport).map(|transport| transport.node)
     }
@@ -135,7 +154,10 @@ impl Transports {
     pub(crate) fn handle(&mut self, node: usize, id: TransportId, command: TransportCommand) -> Vec<Saying> {
         let makes = matches!(
             command,
-            TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. }
+            TransportCommand::Offer
+                | TransportCommand::OfferDirect
+                | TransportCommand::OfferRelay { .. }
+                | TransportCommand::Answer { .. }
         );
         if makes == self.all.contains_key(&id) {
             self.broken.push(format!("{id:?} is made twice, or does not exist: {command:?}"));
@@ -143,6 +165,11 @@ impl Transports {
         }
         match command {
             TransportCommand::Offer => self.make(node, id, None, false),
+            TransportCommand::OfferDirect => {
+                let sayings = self.make(node, id, None, false);
+                self.all.entry(id).and_modify(|transport| transport.direct = true);
+                sayings
+            }
             TransportCommand::OfferRelay { .. } => self.make(node, id, None, true),
             TransportCommand::Relayed { .. } => Vec::new(),
             TransportCommand::Answer { sdp, rate, .. } => match maker(&sdp) {
@@ -186,6 +213,8 @@ impl Transports {
                 remote,
                 reachable: !self.trickle || relay,
                 relay,
+                direct: false,
+                turned: false,
                 connected: false,
                 opened: false,
                 silent: false,
@@ -227,17 +256,28 @@ impl Transports {
             let transport = self.all.get(id)?;
             Some((transport.remote?, transport.reachable && !transport.connected))
         };
-        let blocked = self.blocked && self.all.get(&id).is_some_and(|transport| !transport.relay);
-        let Some((remote, true)) = pair(&id).filter(|_| !blocked) else { return Vec::new() };
+        let Some((remote, true)) = pair(&id) else { return Vec::new() };
         if self.is_cut_off(id) || pair(&remote) != Some((id, true)) {
             return Vec::new();
         }
+        let any = |of: fn(&Transport) -> bool| [id, remote].iter().any(|end| self.all.get(end).is_some_and(of));
+        let (relay, direct) = (any(|end| end.relay), any(|end| end.direct));
+        if !relay && (self.blocked || self.turn && direct) {
+            return Vec::new();
+        }
+        let turned = !relay && self.turn;
+        let mut sayings = Vec::new();
         for end in [id, remote] {
             if let Some(transport) = self.all.get_mut(&end) {
-                transport.connected = true;
+                (transport.connected, transport.turned) = (true, turned);
+            }
+            let moment = self.moment();
+            sayings.push((moment, end, TransportInput::Open));
+            if turned {
+                sayings.push((moment, end, TransportInput::Path { turn: true }));
             }
         }
-        vec![(self.moment(), id, TransportInput::Open), (self.moment(), remote, TransportInput::Open)]
+        sayings
     }
 
     fn close(&mut self, id: TransportId) -> Vec<Saying> {

@@ -142,6 +142,16 @@ impl World {
         self.transports.blocked = true;
     }
 
+    /// From now on only a TURN server leads from one peer to another, or no longer.
+    pub fn need_turn(&mut self, need: bool) {
+        self.transports.turn = need;
+    }
+
+    /// How many of a peer's connections go over a TURN server.
+    pub fn turned(&self, node: NodeId) -> usize {
+        self.transports.turned(node)
+    }
+
     /// A broker takes sockets, and says nothing.
     pub fn mute_broker(&mut self, broker: usize, mute: bool) {
         self.brokers[broker].mute = mute;
@@ -281,9 +291,9 @@ impl World {
             found.push(format!("{id} waits for transports of {interrupted:?}"));
         }
         let open: Vec<_> = ledger.open().collect();
-        // Who has no path but one over the broker looks for another now and then.
+        // Who has no direct path looks for another now and then.
         let (started, others) = self.transports.started(node);
-        if started != open.len() || others > 0 && !self.transports.blocked {
+        if started != open.len() || others > 0 && !(self.transports.blocked || self.transports.turn) {
             found.push(format!("{id} has {started} + {others} transports for {open:?}"));
         }
         for (connection, remote) in &open {

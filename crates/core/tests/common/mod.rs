@@ -67,7 +67,10 @@ pub fn made(solo: &Solo) -> TransportId {
     let makes = |command: &TransportCommand| {
         matches!(
             command,
-            TransportCommand::Offer | TransportCommand::OfferRelay { .. } | TransportCommand::Answer { .. }
+            TransportCommand::Offer
+                | TransportCommand::OfferDirect
+                | TransportCommand::OfferRelay { .. }
+                | TransportCommand::Answer { .. }
         )
     };
     solo.transports().into_iter().rev().find(|(_, command)| makes(command)).expect("no transport was asked for").0

@@ -191,9 +191,12 @@ fn relayed(address: SocketAddr, local: SocketAddr, url: &Url) -> Result<RTCIceCa
 
 impl Gatherer {
     /// `late`: where tasks say what they have found; it comes back with [`Gatherer::handle_late`].
-    pub(super) fn new(servers: &[IceServer], relay_only: bool, late: mpsc::Sender<Late>) -> Self {
+    /// `direct`: without those that relay.
+    pub(super) fn new(servers: &[IceServer], relay_only: bool, direct: bool, late: mpsc::Sender<Late>) -> Self {
+        let mut wanted = usable(servers);
+        wanted.retain(|wanted| !direct || wanted.url.scheme == SchemeType::Stun);
         Self {
-            wanted: usable(servers),
+            wanted,
             relay_only,
             asked: Vec::new(),
             streams: Vec::new(),

@@ -26,21 +26,31 @@ use linkup_proto::{Error, ErrorCode};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::link::{Doors, Link, Wire};
+use crate::link::{Doors, Link, Path, Wire};
 use crate::options::{IceServer, Options};
 use crate::runner::Runner;
 
+/// The ways that a call may take.
+pub(crate) enum Call {
+    Any,
+    /// Those without a TURN server.
+    Direct,
+    /// Over the broker, which takes so many bytes a second.
+    Relay {
+        rate: u32,
+    },
+}
+
 /// Who begins.
 pub(crate) enum Role {
-    /// We call; over the broker where that takes so many bytes a second.
-    Caller { rate: Option<u32> },
+    Caller(Call),
     /// We are called, with this description.
     Called {
         /// The caller's description.
         sdp: String,
         /// The caller is a linkup peer.
         linkup: bool,
-        /// Where it is to go over the broker, as for the caller.
+        /// Where it is to go over the broker, bytes a second.
         rate: Option<u32>,
     },
 }
@@ -48,7 +58,17 @@ pub(crate) enum Role {
 impl Role {
     fn rate(&self) -> Option<u32> {
         match self {
-            Self::Caller { rate } | Self::Called { rate, .. } => *rate,
+            Self::Caller(Call::Relay { rate }) => Some(*rate),
+            Self::Caller(_) => None,
+            Self::Called { rate, .. } => *rate,
+        }
+    }
+
+    /// Whether both sides leave out TURN servers.
+    fn is_direct(&self) -> bool {
+        match self {
+            Self::Caller(call) => matches!(call, Call::Direct),
+            Self::Called { sdp, .. } => sdp::is_direct(sdp),
         }
     }
 }
@@ -92,6 +112,10 @@ impl Reports {
     fn send(&self, input: TransportInput) {
         // Where nobody listens any more, the orders have ended, too.
         let _ = self.inputs.send((self.id, input));
+    }
+
+    fn path(&self, path: Path, options: &Options) {
+        self.send(TransportInput::Path { turn: path == Path::Turn && !options.relay_only });
     }
 }
 
@@ -157,7 +181,7 @@ async fn run(
 ) {
     let mut pc = match role.rate() {
         Some(rate) => Carrier::Relay(Box::new(Relay::new(rate, reports.clone()))),
-        None => match pc::Pc::new(&options, &servers) {
+        None => match pc::Pc::new(&options, &servers, role.is_direct()) {
             Ok(pc) => Carrier::Pc(Box::new(pc)),
             Err(error) => return reports.send(TransportInput::Failed { error: cannot(error) }),
         },

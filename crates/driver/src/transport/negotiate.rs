@@ -98,9 +98,10 @@ fn broken(what: &str, error: impl std::fmt::Display) -> End {
 
 impl Negotiation<'_> {
     async fn describe(&mut self, role: Role) -> Step<()> {
-        let calls = matches!(role, Role::Caller { .. });
+        let calls = matches!(role, Role::Caller(_));
+        let direct = calls && role.is_direct();
         let description = match role {
-            Role::Caller { .. } => {
+            Role::Caller(_) => {
                 self.wire.unreliable.store(!self.options.channel.is_reliable(), Ordering::Relaxed);
                 self.create_channel()?;
                 self.pc.create_offer().map_err(internal)?
@@ -123,6 +124,7 @@ impl Negotiation<'_> {
         self.local = Vec::new();
         let sdp = sdp::with_max_message(&sdp, MAX_FRAME_BYTES.min(self.options.limits.message_bytes));
         let sdp = if calls && !self.options.channel.is_reliable() { sdp::unreliable(sdp) } else { sdp };
+        let sdp = if direct { sdp::direct(sdp) } else { sdp };
         self.reports.send(TransportInput::Description { sdp });
         for candidate in late {
             self.report_candidate(candidate);
@@ -215,8 +217,12 @@ impl Negotiation<'_> {
         if let Some(limit) = self.pc.max_message() {
             self.wire.max_message.fetch_min(limit, Ordering::Relaxed);
         }
-        self.wire.set_path(self.pc.path());
+        let path = self.pc.path();
+        self.wire.set_path(path);
         self.reports.send(TransportInput::Open);
+        if path == Path::Turn {
+            self.reports.path(path, self.options);
+        }
         let link = self.start().await?;
         Ok((Channels { first, second: self.second }, link))
     }

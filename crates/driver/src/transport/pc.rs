@@ -139,9 +139,11 @@ fn settings(idle: Duration, relay_only: bool) -> SettingEngine {
 }
 
 impl Pc {
+    /// `direct`: without TURN servers.
+    ///
     /// # Errors
     /// Those of the core, and where no socket can be had.
-    pub(super) fn new(options: &Options, servers: &[IceServer]) -> io::Result<Self> {
+    pub(super) fn new(options: &Options, servers: &[IceServer], direct: bool) -> io::Result<Self> {
         // Servers and `iceTransportPolicy` are the gatherer's: what it does not find the core cannot use.
         let core = RTCPeerConnectionBuilder::new()
             .with_setting_engine(settings(options.timeouts.idle, options.relay_only))
@@ -152,7 +154,7 @@ impl Pc {
         Ok(Self {
             core,
             sockets: Sockets::bind(&local_addresses())?,
-            gatherer: Gatherer::new(servers, options.relay_only, news.clone()),
+            gatherer: Gatherer::new(servers, options.relay_only, direct, news.clone()),
             late,
             news,
             out: VecDeque::new(),
@@ -271,8 +273,7 @@ impl Pc {
 
     /// Whether a TURN server is on the way.
     pub(super) fn path(&mut self) -> Path {
-        let relayed = self.gatherer.has_servers() && self.stats()["path"] == "turn";
-        if relayed { Path::Turn } else { Path::Direct }
+        if stats::is_relayed(&mut self.core) { Path::Turn } else { Path::Direct }
     }
 
     /// Follows the remote to the addresses that are used now.

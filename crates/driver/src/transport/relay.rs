@@ -165,9 +165,9 @@ impl Relay {
         let private = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()).map_err(unspecified)?;
         let ours = private.compute_public_key().map_err(unspecified)?;
         let description = format!("{RELAY_DESCRIPTION}{}", STANDARD_NO_PAD.encode(&ours));
-        let calls = matches!(role, Role::Caller { .. });
+        let calls = matches!(role, Role::Caller(_));
         let theirs = match role {
-            Role::Caller { .. } => {
+            Role::Caller(_) => {
                 self.reports.send(TransportInput::Description { sdp: description });
                 loop {
                     match orders.recv().await {

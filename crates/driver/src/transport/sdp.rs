@@ -1,4 +1,4 @@
-//! The three things that linkup itself reads in or changes of a session description.
+//! What linkup itself reads in or changes of a session description.
 
 use linkup_proto::limits::{MAX_FRAME_BYTES, MAX_REMOTE_CANDIDATES};
 use serde_json::{Value, json};
@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// Says in an offer that messages may be lost or overtake each other. A browser sees that in the channel;
 /// webrtc-rs tells the called side nothing of it.
 const UNRELIABLE: &str = "a=x-linkup-unreliable";
+
+/// Says in an offer that neither side uses a TURN server: there is one on the way already.
+const DIRECT: &str = "a=x-linkup-direct";
 
 /// What a description without `a=max-message-size` takes (RFC 8841, section 6.1).
 const DEFAULT_MAX_MESSAGE: usize = 65536;
@@ -36,12 +39,26 @@ pub(super) fn with_max_message(sdp: &str, bytes: usize) -> String {
 
 /// Whether the offer is for a channel that loses no message.
 pub(super) fn is_reliable(offer: &str) -> bool {
-    !offer.lines().any(|line| line.trim_end() == UNRELIABLE)
+    !has_line(offer, UNRELIABLE)
+}
+
+fn has_line(sdp: &str, wanted: &str) -> bool {
+    sdp.lines().any(|line| line.trim_end() == wanted)
 }
 
 /// The offer for a channel that may lose messages.
 pub(super) fn unreliable(offer: String) -> String {
     offer + UNRELIABLE + "\r\n"
+}
+
+/// Whether the offer is for a way without TURN servers.
+pub(super) fn is_direct(offer: &str) -> bool {
+    has_line(offer, DIRECT)
+}
+
+/// The offer for a way without TURN servers.
+pub(super) fn direct(offer: String) -> String {
+    offer + DIRECT + "\r\n"
 }
 
 /// The name of the media section that candidates belong to.
@@ -110,6 +127,8 @@ mod tests {
     fn an_offer_says_what_its_channel_is() {
         assert!(is_reliable("v=0\r\n"));
         assert!(!is_reliable(&unreliable("v=0\r\n".to_owned())));
+        assert!(!is_direct("v=0\r\n"));
+        assert!(is_direct(&direct("v=0\r\n".to_owned())));
     }
 
     #[test]

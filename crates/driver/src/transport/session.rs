@@ -188,7 +188,11 @@ impl Session<'_> {
                     Signal::Closed(channel) => self.gone |= channel == self.reading,
                     Signal::Failed => return lost("the remote has not been heard for too long"),
                     Signal::Broken(why) => return lost(&why),
-                    Signal::Path => link.wire().set_path(self.pc.path()),
+                    Signal::Path => {
+                        let path = self.pc.path();
+                        link.wire().set_path(path);
+                        self.reports.path(path, self.options);
+                    }
                     Signal::News(News::Quiet) => self.talk.flow.ask(),
                     Signal::News(News::Silent) => self.reports.send(TransportInput::Silent),
                     Signal::News(News::Heard) => self.reports.send(TransportInput::Heard),
