@@ -18,8 +18,9 @@ class FakeConnection {
   sctp = { maxMessageSize: 262_144 };
   channel = Object.assign(new FakeChannel(), { readyState: 'connecting' });
 
-  constructor() {
+  constructor(config) {
     FakeConnection.last = this;
+    this.config = config;
   }
   createDataChannel() {
     return this.channel;
@@ -28,6 +29,8 @@ class FakeConnection {
     return FakeConnection.stats;
   }
   async createOffer() {}
+  async createAnswer() {}
+  async setRemoteDescription() {}
   async setLocalDescription() {}
   close() {
     this.closed = true;
@@ -35,12 +38,12 @@ class FakeConnection {
 }
 
 /** A transport that calls and comes up; `stats`: what the browser counts. */
-async function called({ stats, kind = LINKUP, limits, resume }) {
+async function called({ stats, kind = LINKUP, limits, resume, iceServers = [], direct, offer }) {
   const receive = { message: 1e6, window: 1e6, resume };
   FakeConnection.stats = new Map([['one', stats]]);
   const options = {
     trickle: true,
-    iceServers: [],
+    iceServers,
     RTCPeerConnection: FakeConnection,
     limits: { messageBytes: 1e6, bufferedBytes: 1e6, highWaterMark: 1e6, ...limits },
     timeouts: { idle: IDLE, close: 5000 },
@@ -51,12 +54,12 @@ async function called({ stats, kind = LINKUP, limits, resume }) {
     ['described', 'opened', 'gone', 'finished', 'failed', 'muted', 'audible'].map((name) => [name, says(name)]),
   );
   Object.assign(peer, { options, put: (...event) => heard.push(event) });
-  const transport = new Transport(peer, { kind, receive });
-  await transport.start();
+  const transport = new Transport(peer, { kind, receive, direct });
+  await transport.start(offer);
   const pc = FakeConnection.last;
   const { channel } = pc;
   channel.readyState = 'open';
-  channel.onopen();
+  channel.onopen?.();
   await settle();
   const say = (frame) => channel.onmessage({ data: new Uint8Array(frame).buffer });
   return { transport, pc, channel, heard, say };
@@ -322,4 +325,25 @@ test('OPEN says who made the channel', () => {
     assert.equal(events[0][2].caller, caller);
     assert.equal(link.receive, receive, 'the channel needs it as long as it is open');
   }
+});
+
+test('a transport that is to be direct asks no TURN server, whoever calls, and says so in its offer', async () => {
+  const stun = { urls: 'stun:one' };
+  const both = { urls: ['turn:two', 'stun:two', 'turns:two'], username: 'u', credential: 'c' };
+  const iceServers = [stun, both, { urls: 'turn:three', username: 'u', credential: 'c' }];
+  const line = 'a=x-linkup-direct\r\n';
+  const offer = `v=0\r\n${line}`;
+  const asked = ({ pc }) => pc.config.iceServers;
+  const said = ({ heard }) => heard.find(([name]) => name === 'described')[1].endsWith(line);
+  const [calls, answers, usual] = [
+    await called({ iceServers, direct: true }),
+    await called({ iceServers, offer }),
+    await called({ iceServers, offer: 'v=0\r\n' }),
+  ];
+  for (const end of [calls, answers]) {
+    assert.deepEqual(asked(end), [{ urls: ['stun:one'] }, { ...both, urls: ['stun:two'] }]);
+  }
+  assert.deepEqual(asked(usual), iceServers);
+  assert.deepEqual([calls, answers, usual].map(said), [true, false, false]);
+  for (const { transport } of [calls, answers, usual]) transport.abort();
 });
