@@ -272,6 +272,8 @@ class Resume extends Attempts {
     if (!lives || link.kind !== LINKUP || error.code === 'ERR_PROTOCOL') return false;
     link.why = error;
     link.audible = false;
+    // Without silence before: the remote has moved over already.
+    if (link.quiet && link.stage !== WAITING && link.stage !== CALLING) return true;
     this.#beLoud(link);
     this.#interrupt(link);
     return true;

@@ -62,6 +62,12 @@ impl Peer {
         }
         link.lost = Some(error);
         link.audible = false;
+        // Without silence before: the remote has moved over already.
+        if let State::Resuming { phase: Phase::Connecting | Phase::Answering, .. } = link.state
+            && link.quiet
+        {
+            return;
+        }
         self.be_loud(now, key);
         self.interrupt(now, key);
     }

@@ -409,12 +409,12 @@ fn a_direct_way_is_looked_for_ever_more_seldom() {
     let (mut solo, _, _) = turned();
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        let mut seconds = 0;
-        while direct(&solo).is_none() {
+        let asked = (1..=400).find(|_| {
+            alive(&mut solo);
             solo.run(ms(1000));
-            seconds += 1;
-        }
-        pauses.push(seconds);
+            direct(&solo).is_some()
+        });
+        pauses.push(asked.expect("it looks again"));
         let next = made(&solo);
         solo.take();
         solo.transport(next, failed(ErrorCode::IceFailed));
@@ -460,5 +460,24 @@ fn a_called_remote_that_needs_any_way_does_not_wait_for_a_direct_one() {
         assert_eq!(is_aborted(&solo, next), behind == 0, "one that it does not know of is on its way");
         assert_eq!(solo.transports().iter().any(|(_, command)| *command == TransportCommand::Offer), behind == 0);
         assert_eq!(told(&solo), [], "it works here");
+    }
+}
+
+#[test]
+fn a_remote_that_moves_over_to_the_better_way_first_is_no_interruption() {
+    for comes in [true, false] {
+        let (mut solo, transport, session) = turned();
+        solo.run(ms(5_000));
+        let next = direct(&solo).expect("a call without servers");
+        solo.transport(next, described("direct"));
+        solo.signal(&id("bob"), &answer_of(&session, 1));
+        solo.transport(transport, lost());
+        assert_eq!(told(&solo), []);
+        solo.take();
+        solo.transport(next, if comes { TransportInput::Open } else { failed(ErrorCode::IceFailed) });
+        let started = (next, TransportCommand::Start { connection: ONE });
+        assert_eq!(solo.transports().contains(&started), comes);
+        let expected = if comes { vec![] } else { vec![Event::Reconnecting { connection: ONE }] };
+        assert_eq!(told(&solo), expected);
     }
 }

@@ -274,9 +274,8 @@ fn a_turn_server_is_left_when_there_is_another_way_and_nobody_hears_of_it() {
         world.run(MS(90_000));
         assert_eq!([world.turned(0), world.turned(1)], [0, 0], "seed {seed}");
         for node in 0..2 {
-            let opened =
-                |event: &Event| matches!(event, Event::Registered | Event::Request { .. } | Event::Open { .. });
-            let told = world.events(node).iter().find(|(_, event)| !opened(event));
+            let is_told = |event: &Event| matches!(event, Event::Reconnecting { .. } | Event::Closed { .. });
+            let told = world.events(node).iter().find(|(_, event)| is_told(event));
             assert!(told.is_none(), "seed {seed}: {told:?}");
         }
         world

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pc::{Pc, Signal};
 use super::{End, Order, Reports, Role, Step, internal, sdp};
-use crate::link::{Link, Wire};
+use crate::link::{Link, Path, Wire};
 use crate::mdns;
 use crate::options::Options;
 
