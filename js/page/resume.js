@@ -66,8 +66,8 @@ class Resume extends Attempts {
     const turned = () => link.transport.path === 'turn' && this.options.iceTransportPolicy !== 'relay';
     if (!link.caller || !link.transport.resumes || !(link.relayed || turned())) return link.stop('path');
     link.after('path', Math.min(LOOK_LAST, LOOK_FIRST * 2 ** link.looks++), () => {
-      link.direct = !link.relayed && turned();
-      if (link.state !== OPEN || !(link.relayed || link.direct)) return;
+      if (link.state !== OPEN || !(link.relayed || turned())) return;
+      link.direct = !link.relayed;
       link.quiet = true;
       this.#interrupt(link);
     });

@@ -1,0 +1,51 @@
+'use strict';
+// When a page looks for a direct way, where a TURN server is on the one that it has. The browser's WebRTC is a double.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { Link } = require('../../js/page/books');
+const { Resume } = require('../../js/page/resume');
+const { LINKUP, OPEN, RESUMING } = require('../../js/page/states');
+
+/** A connection that has just come up; and what a look for another way was to be: `any`, `direct`, or nothing. */
+function opened({ path = 'turn', caller = true, resumes = true, state = OPEN, iceTransportPolicy = 'all' }) {
+  const options = { timeouts: { resume: 30_000, idle: 10_000 }, iceTransportPolicy };
+  const resume = new Resume(options, () => {});
+  resume.broker = { registered: true, forget() {} };
+  const link = new Link(resume, 'bob', true);
+  Object.assign(link, { kind: LINKUP, caller, state, transport: { path, resumes } });
+  const asked = [];
+  resume.startTransport = (link) => asked.push(link.direct ? 'direct' : 'any');
+  resume.notePath(link);
+  return { link, asked };
+}
+
+const cases = [
+  ['over a TURN server', {}, ['direct']],
+  ['without one', { path: 'direct' }, []],
+  ['where the other side calls', { caller: false }, []],
+  ['without a remote that resumes', { resumes: false }, []],
+  ['where the application wants a TURN server', { iceTransportPolicy: 'relay' }, []],
+  ['while any way is looked for already', { state: RESUMING }, []],
+];
+
+for (const [name, about, expected] of cases) {
+  test(`a direct way is looked for after 5 s, or not: ${name}`, (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { link, asked } = opened(about);
+    t.mock.timers.tick(4999);
+    assert.deepEqual(asked, []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(asked, expected);
+    assert.equal(link.direct, expected.length > 0);
+    link.stop();
+  });
+}
+
+test('a browser that has gone over to a direct way by itself looks for none', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { link, asked } = opened({});
+  link.transport.path = 'direct';
+  t.mock.timers.tick(60_000);
+  assert.deepEqual(asked, []);
+});
