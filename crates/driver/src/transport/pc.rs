@@ -584,7 +584,7 @@ mod tests {
     use super::*;
 
     fn pc() -> Pc {
-        Pc::new(&Options::new(PeerId::new("me").unwrap()), &[]).unwrap()
+        Pc::new(&Options::new(PeerId::new("me").unwrap()), &[], false).unwrap()
     }
 
     /// Two of them that have each other's description; the first one's channel.
