@@ -89,15 +89,21 @@ impl Peer {
         };
         tracing::debug!(own = %self.config.id, remote = %link.remote, lost = ?link.lost, "a connection is interrupted");
         link.state = State::Resuming { phase: Phase::Waiting, closing };
-        (link.missing, link.looks, link.audible) = (0, 0, false);
-        let connection = link.connection;
+        link.audible = false;
+        self.wait(now, key, closing);
+        self.renew(now, key);
+    }
+
+    /// The application hears of it, and it does not last for ever.
+    fn wait(&mut self, now: Instant, key: Key, closing: bool) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        (link.missing, link.looks) = (0, 0);
         self.io.timers.set(Timer::Resume(key), now, self.config.timeouts.resume);
         if !closing {
-            self.io.event(Event::Reconnecting { connection });
+            self.io.event(Event::Reconnecting { connection: link.connection });
         }
         self.registration.probe(now, &self.config, &mut self.io);
         self.look_whether_gone(now, key);
-        self.renew(now, key);
     }
 
     /// Looks for another transport while there is one that works. Nobody is told.
@@ -113,14 +119,7 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key).filter(|link| link.quiet) else { return };
         link.quiet = false;
         if let State::Resuming { closing, .. } = link.state {
-            (link.missing, link.looks) = (0, 0);
-            let connection = link.connection;
-            self.io.timers.set(Timer::Resume(key), now, self.config.timeouts.resume);
-            if !closing {
-                self.io.event(Event::Reconnecting { connection });
-            }
-            self.registration.probe(now, &self.config, &mut self.io);
-            self.look_whether_gone(now, key);
+            self.wait(now, key, closing);
             self.take_any_way(now, key);
         }
     }
@@ -248,14 +247,23 @@ impl Peer {
         self.go_on(now, key);
     }
 
+    /// Nothing takes the place of the transport that it has. False: that one does not work.
+    fn stay(&mut self, now: Instant, key: Key) -> bool {
+        self.stop_next(key);
+        let Some(link) = self.links.get_mut(&key).filter(|link| link.audible && link.transport.is_some()) else {
+            return false;
+        };
+        link.by_relay = link.way == Way::Broker;
+        self.go_on(now, key);
+        true
+    }
+
     /// The transport that was coming up does not.
     fn fail_next(&mut self, now: Instant, key: Key) {
-        self.stop_next(key);
-        let Some(link) = self.links.get_mut(&key) else { return };
-        if link.audible && link.transport.is_some() {
-            link.by_relay = link.way == Way::Broker;
-            return self.go_on(now, key);
+        if self.stay(now, key) {
+            return;
         }
+        let Some(link) = self.links.get_mut(&key) else { return };
         if let State::Resuming { phase, .. } = &mut link.state {
             *phase = Phase::Waiting;
             self.io.timers.clear(Timer::Repeat(key));
@@ -266,15 +274,12 @@ impl Peer {
 
     /// The time of a transport, or of a pause, is over.
     pub(crate) fn handle_renew(&mut self, now: Instant, key: Key) {
-        let Some(link) = self.links.get_mut(&key) else { return };
-        if link.audible && link.transport.is_some() {
-            link.by_relay = link.way == Way::Broker;
-            self.stop_next(key);
-            return self.go_on(now, key);
+        if self.stay(now, key) {
+            return;
         }
+        let Some(link) = self.links.get_mut(&key) else { return };
         if let State::Resuming { phase, .. } = &mut link.state {
             *phase = Phase::Waiting;
-            self.stop_next(key);
             self.be_loud(now, key);
             self.renew(now, key);
         }

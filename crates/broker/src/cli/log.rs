@@ -68,17 +68,35 @@ impl FromStr for Format {
     }
 }
 
+impl Format {
+    /// An event as a line, at a time since the Unix epoch.
+    fn line(self, now: Duration, event: &Event<'_>) -> String {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        match self {
+            Self::Text => fields.text(now, event.metadata()),
+            Self::Json => fields.json(now, event.metadata()),
+        }
+    }
+}
+
 /// Logs from now on. Where the process that offers the command has a log of its own, that one hears it.
 pub(super) fn start(filter: Filter, format: Format) {
-    let _ = tracing::subscriber::set_global_default(Log { filter, format });
+    let hear = move |event: &Event<'_>| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // One call: lines of several threads do not mix. A closed stderr is no reason not to run.
+        let _ = io::stderr().write_all(format.line(now, event).as_bytes());
+    };
+    let _ = tracing::subscriber::set_global_default(Log { filter, hear });
 }
 
-struct Log {
+/// Has `hear` hear of the events that pass.
+struct Log<F> {
     filter: Filter,
-    format: Format,
+    hear: F,
 }
 
-impl Subscriber for Log {
+impl<F: Fn(&Event<'_>) + 'static> Subscriber for Log<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.filter.level(metadata.target())
     }
@@ -88,15 +106,7 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let line = match self.format {
-            Format::Text => fields.text(now, event.metadata()),
-            Format::Json => fields.json(now, event.metadata()),
-        };
-        // One call: lines of several threads do not mix. A closed stderr is no reason not to run.
-        let _ = io::stderr().write_all(line.as_bytes());
+        (self.hear)(event);
     }
 
     // There are no spans in the broker.
@@ -235,29 +245,10 @@ mod tests {
     /// What an event becomes.
     fn line(format: Format, emit: impl FnOnce()) -> String {
         use std::sync::{Arc, Mutex};
-        struct Recorder(Format, Arc<Mutex<String>>);
-        impl Subscriber for Recorder {
-            fn enabled(&self, _: &Metadata<'_>) -> bool {
-                true
-            }
-            fn event(&self, event: &Event<'_>) {
-                let mut fields = Fields::default();
-                event.record(&mut fields);
-                *self.1.lock().unwrap() = match self.0 {
-                    Format::Text => fields.text(Duration::ZERO, event.metadata()),
-                    Format::Json => fields.json(Duration::ZERO, event.metadata()),
-                };
-            }
-            fn new_span(&self, _: &Attributes<'_>) -> Id {
-                Id::from_u64(1)
-            }
-            fn record(&self, _: &Id, _: &Record<'_>) {}
-            fn record_follows_from(&self, _: &Id, _: &Id) {}
-            fn enter(&self, _: &Id) {}
-            fn exit(&self, _: &Id) {}
-        }
         let written = Arc::new(Mutex::new(String::new()));
-        tracing::subscriber::with_default(Recorder(format, written.clone()), emit);
+        let line = written.clone();
+        let hear = move |event: &Event<'_>| *line.lock().unwrap() = format.line(Duration::ZERO, event);
+        tracing::subscriber::with_default(Log { filter: "trace".parse().unwrap(), hear }, emit);
         let line = written.lock().unwrap();
         line.clone()
     }
