@@ -34,7 +34,8 @@ test('exits by itself within 100 ms of await peer.close()', async () => {
       `const a = linkup.createPeer('x' + process.pid, {brokerUrl: process.env.BROKER});
        const b = linkup.createPeer('y' + process.pid, {brokerUrl: process.env.BROKER});
        b.once('register', async () => {
-         await a.send(b.id, 'hello');
+         const arrived = new Promise((resolve) => b.once('message', resolve));
+         await Promise.all([a.send(b.id, 'hello'), arrived]);
          await Promise.all([a.close(), b.close()]);
          const closed = performance.now();
          process.on('exit', () => console.log('after ' + (performance.now() - closed)));
