@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use linkup_driver::core::{ConnectionId, Token, TransportId};
 use linkup_driver::{IceServer, Message, Peer, SendError, Sent};
-use linkup_proto::{Error, ErrorCode, PeerId};
+use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 use napi::Env;
 use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
@@ -60,12 +60,14 @@ pub fn create_peer(mailbox: u32, options: String) -> napi::Result<u32> {
     Ok(handle)
 }
 
-/// Connects; what comes of it is an event of the connection whose handle is returned. 0 where the Peer is closed.
+/// Connects to a peer, which must have the key given; what comes of it is an event of the connection whose handle is
+/// returned. 0 where the Peer is closed.
 #[napi(catch_unwind)]
-pub fn connect(peer: u32, remote: String) -> napi::Result<u32> {
+pub fn connect(peer: u32, remote: String, key: Option<String>) -> napi::Result<u32> {
     let remote = PeerId::new(&remote).map_err(failed)?;
+    let key = key.map(|key| PublicKey::parse(&key).ok_or_else(|| failed("no key"))).transpose()?;
     let Some(entry) = registry::peer(peer) else { return Ok(0) };
-    let connection = entry.peer.connect(remote);
+    let connection = entry.peer.connect_to(remote, key);
     registry::add_connection(connection, peer);
     Ok(connection.0)
 }
@@ -122,11 +124,20 @@ pub fn close(connection: u32, code: Option<String>, message: String) {
     }
 }
 
-/// The decision about a REQUEST: a reason denies.
+/// The decision about a REQUEST: a code with a reason denies.
 #[napi(catch_unwind)]
-pub fn answer(connection: u32, reason: Option<String>) {
+pub fn answer(connection: u32, code: Option<String>, reason: String) {
     if let Some(entry) = registry::connection_peer(connection) {
-        entry.peer.answer(ConnectionId(connection), reason.map_or(Ok(()), Err));
+        let code = code.map(|code| ErrorCode::parse(&code).unwrap_or(ErrorCode::Denied));
+        entry.peer.answer(ConnectionId(connection), code.map_or(Ok(()), |code| Err(Error::new(code, reason))));
+    }
+}
+
+/// From now on this is the login that others hear of.
+#[napi(catch_unwind)]
+pub fn login(peer: u32, token: Option<String>) {
+    if let Some(entry) = registry::peer(peer) {
+        entry.peer.set_login(token);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use linkup_driver::core::Timeouts;
 use linkup_driver::{ChannelOptions, IceServer, Limits, Options};
 use linkup_proto::PeerId;
+use linkup_proto::key::decode;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -16,6 +17,10 @@ pub struct PeerOptions {
     pub embedded: bool,
     token: Option<String>,
     metadata: Option<serde_json::Value>,
+    private_key: Option<String>,
+    login: Option<String>,
+    #[serde(default)]
+    verifies: bool,
     #[serde(default)]
     asks: bool,
     #[serde(default)]
@@ -87,6 +92,9 @@ impl PeerOptions {
         options.brokers = self.brokers;
         options.token = self.token;
         options.metadata = self.metadata;
+        options.identity = self.private_key.map(|key| decode(&key).ok_or("no private key")).transpose()?;
+        options.login = self.login;
+        options.verifies = self.verifies;
         options.asks = self.asks;
         options.transforms = self.transforms;
         options.trickle = self.trickle;

@@ -36,11 +36,12 @@ impl Sink for PeerSink {
                 let retry_in = u32::try_from(retry_in.as_millis()).unwrap_or(u32::MAX);
                 post(Kind::Offline, self.peer, Value::Text(reason), Value::Number(retry_in));
             }
-            Event::Open { connection, remote, incoming, metadata, linkup, caller } => {
+            Event::Open { connection, remote, incoming, metadata, identity, linkup, caller } => {
                 registry::add_connection(connection, self.peer);
                 let info = json!({
                     "peer": self.peer, "remote": remote.as_str(), "incoming": incoming,
                     "metadata": metadata, "linkup": linkup.is_some(), "caller": caller,
+                    "key": identity.map(|key| key.to_string()),
                 });
                 post(Kind::Open, connection.0, text(info), Value::Null);
             }
@@ -61,9 +62,12 @@ impl Sink for PeerSink {
                 };
                 post(Kind::Settled, token.0, value, error);
             }
-            Event::Request { connection, from, metadata } => {
+            Event::Request { connection, from, metadata, identity, login, wanted } => {
                 registry::add_connection(connection, self.peer);
-                let info = json!({"peer": self.peer, "from": from.as_str(), "metadata": metadata});
+                let info = json!({
+                    "peer": self.peer, "from": from.as_str(), "metadata": metadata, "login": login, "wanted": wanted,
+                    "key": identity.map(|key| key.to_string()),
+                });
                 post(Kind::Request, connection.0, text(info), Value::Null);
             }
             Event::Transform { transport, sdp } => {

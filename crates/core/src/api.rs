@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use linkup_proto::broker::IceServer;
 use linkup_proto::signal::{Candidate, Receive};
-use linkup_proto::{Error, PeerId};
+use linkup_proto::{Error, PeerId, PublicKey};
 use serde_json::Value;
+
+use crate::Identity;
 
 /// A connection, as the application knows it: made by the driver, unique in the process, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +69,12 @@ pub struct Config {
     pub ice_from_broker: bool,
     /// Sent along with offers and answers.
     pub metadata: Option<Value>,
+    /// Its key, which signs what it says. Without one nobody can tell who it is.
+    pub identity: Option<Arc<Identity>>,
+    /// An ID token that says whose key that is. Sent along with offers and answers.
+    pub login: Option<String>,
+    /// Whether the application judges the logins of others: [`Event::Request`].
+    pub verifies: bool,
     /// What this side takes on a data channel.
     pub receive: Receive,
     /// False: a description waits until it has all its candidates.
@@ -93,6 +101,8 @@ pub enum Command {
         connection: ConnectionId,
         /// The peer to call.
         to: PeerId,
+        /// Its key, where the application knows that.
+        key: Option<PublicKey>,
     },
     /// Close a connection, or give up an attempt. What was accepted is delivered first, unless `error` is given.
     /// Answered by [`Event::Closed`].
@@ -109,12 +119,18 @@ pub enum Command {
         /// The id looked for.
         id: PeerId,
     },
-    /// The application's decision about [`Event::Request`]: `Err` with the reason denies.
+    /// The application's decision about [`Event::Request`].
     Answer {
         /// The connection that it is about.
         connection: ConnectionId,
-        /// `Err(reason)` denies.
-        verdict: Result<(), String>,
+        /// `Err` denies: [`linkup_proto::ErrorCode::Denied`], or `IdentityMismatch` for a login that is wrong. The message goes to the
+        /// remote as the reason.
+        verdict: Result<(), Error>,
+    },
+    /// From now on this is the login that goes along with offers and answers.
+    SetLogin {
+        /// The ID token.
+        login: Option<String>,
     },
     /// The description that [`Event::Transform`] asked for.
     Transformed {
@@ -283,6 +299,8 @@ pub enum Event {
         incoming: bool,
         /// What the other side gave as its metadata.
         metadata: Option<Value>,
+        /// The key that the other side has proven to have.
+        identity: Option<PublicKey>,
         /// What the other side takes, where it is a linkup peer.
         linkup: Option<Receive>,
         /// Whether the data channel was made here.
@@ -328,8 +346,14 @@ pub enum Event {
         connection: ConnectionId,
         /// Who.
         from: PeerId,
-        /// What the caller gave as its metadata.
+        /// What the remote gave as its metadata.
         metadata: Option<Value>,
+        /// The key that the remote has, as far as one can tell before the connection is open: a signature may be an old one.
+        identity: Option<PublicKey>,
+        /// The remote's ID token, where the application judges those.
+        login: Option<String>,
+        /// The application has asked for this connection itself: only the login is to be judged.
+        wanted: bool,
     },
     /// A description to change: [`Command::Transformed`].
     Transform {

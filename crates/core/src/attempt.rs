@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use linkup_proto::broker::Request;
 use linkup_proto::signal::{Body, Candidate};
-use linkup_proto::{Error, ErrorCode, PeerId};
+use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 
 use crate::io::Timer;
 use crate::link::{Addresses, Key, Kind, Link, Local, Phase, State};
@@ -20,7 +20,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(2);
 
 impl Peer {
-    pub(crate) fn connect(&mut self, now: Instant, connection: ConnectionId, to: PeerId) {
+    pub(crate) fn connect(&mut self, now: Instant, connection: ConnectionId, to: PeerId, pinned: Option<PublicKey>) {
         // A name in use again would be the driver's mistake; two meanings of one name would be worse.
         if self.by_connection.contains_key(&connection) {
             return;
@@ -30,7 +30,7 @@ impl Peer {
         } else if to == self.config.id {
             Some(Error::new(ErrorCode::ConnectSelf, "a peer cannot connect to itself"))
         } else if let Some(key) = self.current(&to) {
-            return self.join(now, key, connection);
+            return self.join(now, key, connection, pinned);
         } else if self.links.len() >= self.config.max_connections && !self.evict_caller(now) {
             let limit = self.config.max_connections;
             let message = format!("this peer has {limit} connections, its limit: close some, or raise the limit");
@@ -42,17 +42,22 @@ impl Peer {
             self.io.event(Event::Closed { connection, error: Some(error) });
             return;
         }
-        let key = self.insert(Link::new(connection, to, true));
+        let mut link = Link::new(connection, to, true);
+        link.pinned = pinned.or(link.pinned);
+        let key = self.insert(link);
         self.start(now, key);
     }
 
     /// One more `Connect` to a peer with which there is something already.
-    fn join(&mut self, now: Instant, key: Key, connection: ConnectionId) {
+    fn join(&mut self, now: Instant, key: Key, connection: ConnectionId, pinned: Option<PublicKey>) {
         let Some(link) = self.links.get_mut(&key) else { return };
         if !link.is_attempt() {
             let existing = link.connection;
             self.io.event(Event::Joined { connection, existing });
             return;
+        }
+        if link.identity.is_none() {
+            link.pinned = link.pinned.or(pinned);
         }
         self.by_connection.insert(connection, key);
         if link.wanted {
@@ -63,8 +68,13 @@ impl Peer {
         self.by_connection.remove(&link.connection);
         link.connection = connection;
         link.wanted = true;
+        let judged = link.login.is_some();
         self.io.timers.set(Timer::Link(key), now, self.config.timeouts.connect);
-        self.accept(key);
+        if judged {
+            self.ask(key);
+        } else {
+            self.accept(key);
+        }
     }
 
     /// Makes room for a call of our own: strangers' attempts must not keep us from calling.
@@ -111,6 +121,8 @@ impl Peer {
         link.state = State::Waiting;
         link.session.clear();
         link.kind = Kind::Unknown;
+        link.identity = None;
+        link.login = None;
         link.metadata = None;
         link.receive = None;
         link.local = Local::default();
@@ -127,7 +139,7 @@ impl Peer {
                 self.ask_whether_there(now, key);
                 self.repeat(key);
             }
-            State::Connecting | State::Answering => self.repeat(key),
+            State::Judging { .. } | State::Connecting | State::Answering => self.repeat(key),
             State::Resuming { phase: Phase::Waiting, .. } => self.renew(now, key),
             State::Resuming { .. } => self.repeat(key),
             _ => {}
@@ -281,7 +293,10 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key).filter(|_| self.registration.is_registered()) else { return };
         if link.kind != Kind::Plain {
             // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
-            let answered = matches!(link.state, State::Connecting | State::Resuming { phase: Phase::Connecting, .. });
+            let answered = matches!(
+                link.state,
+                State::Judging { .. } | State::Connecting | State::Resuming { phase: Phase::Connecting, .. }
+            );
             link.local.passed = link.local.passed.min(usize::from(answered));
         }
         self.pass_on(key);

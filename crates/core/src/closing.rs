@@ -33,6 +33,7 @@ impl Peer {
             remote: link.remote.clone(),
             incoming: !link.wanted,
             metadata: link.metadata.take(),
+            identity: link.identity,
             linkup: (link.kind == Kind::Linkup).then(|| link.receive.unwrap_or(Receive::UNKNOWN)),
             caller,
         });

@@ -147,6 +147,9 @@ impl Victim {
             brokers: 2,
             timeouts: Timeouts::default(),
             metadata: None,
+            identity: None,
+            login: None,
+            verifies: false,
             receive: Receive::UNKNOWN,
             ice_from_broker: true,
             trickle: true,
@@ -251,13 +254,13 @@ impl Victim {
             2 | 3 => Command::Close { connection, error: Some(error) },
             4 => Command::Find { token: Token(connection.0), id: peer_id(peer) },
             5 | 6 => Command::Answer { connection, verdict: Ok(()) },
-            7 => Command::Answer { connection, verdict: Err("no".into()) },
+            7 => Command::Answer { connection, verdict: Err(Error::new(ErrorCode::Denied, "no")) },
             8 | 9 => {
                 let Some(transport) = self.made.last().copied() else { return };
                 Command::Transformed { transport, sdp: "changed".into() }
             }
             10 if connection.0 == 11 => Command::ClosePeer,
-            _ => Command::Connect { connection: ConnectionId(1000 + connection.0), to: peer_id(peer) },
+            _ => Command::Connect { connection: ConnectionId(1000 + connection.0), to: peer_id(peer), key: None },
         };
         self.peer.handle_command(self.now, command);
     }

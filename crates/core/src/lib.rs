@@ -18,9 +18,12 @@
 //! | `closing` | open connections, and every end |
 //! | `relay` | connections over the broker, where there is no other way |
 //! | `resume` | a connection that loses its transport, and gets another |
+//! | `answered` | offers that come twice |
+//! | `identity` | who says a signal |
 //! | `wire` | an open channel: frames, credit, confirmation |
 //! | `link`, `io` | their data; outputs, timers, dice |
 
+mod answered;
 mod api;
 mod attempt;
 mod closing;
@@ -29,6 +32,7 @@ mod glare;
 #[cfg(test)]
 mod hostile;
 mod ice;
+mod identity;
 mod io;
 mod link;
 mod peer;
@@ -39,4 +43,5 @@ mod signaling;
 pub mod wire;
 
 pub use api::*;
+pub use identity::Identity;
 pub use peer::Peer;

@@ -2,9 +2,10 @@
 //! The rules are in `attempt`, `glare` and `closing`.
 
 use linkup_proto::signal::{Body, Candidate, Receive};
-use linkup_proto::{Error, PeerId, limits};
+use linkup_proto::{Error, PeerId, PublicKey, limits};
 use serde_json::Value;
 
+use crate::identity::Digest;
 use crate::{ConnectionId, TransportId};
 
 /// The machine's own name for a link. Unlike a [`ConnectionId`] it never changes hands.
@@ -14,9 +15,9 @@ pub(crate) struct Key(pub(crate) u64);
 /// Where a link is.
 ///
 /// ```text
-///   ours:    Waiting -> Calling -> Connecting --+
-///   theirs:  [Asking ->] Answering -------------+-> Open -> Closing | Leaving
-///                                                   Open <-> Resuming
+///   ours:    Waiting -> Calling -> [Judging ->] Connecting --+
+///   theirs:  [Asking ->] Answering --------------------------+-> Open -> Closing | Leaving
+///                                                                Open <-> Resuming
 /// ```
 #[derive(Debug)]
 pub(crate) enum State {
@@ -24,6 +25,11 @@ pub(crate) enum State {
     Waiting,
     /// Ours: the offer is being made or is under way.
     Calling,
+    /// Ours: answered; the application thinks about the login of who answered.
+    Judging {
+        /// The answer.
+        sdp: String,
+    },
     /// Ours: answered, the transport is coming up.
     Connecting,
     /// Theirs: the application thinks about it. Nothing has left this machine.
@@ -142,6 +148,15 @@ pub(crate) struct Link {
     /// The name of the attempt that the signals carry. Empty while waiting.
     pub(crate) session: String,
     pub(crate) kind: Kind,
+    /// The key that the remote must have: the application knows it, or the id says it.
+    pub(crate) pinned: Option<PublicKey>,
+    /// The one that it has shown in this session: what others sign is not the remote's.
+    pub(crate) identity: Option<PublicKey>,
+    /// Its ID token.
+    pub(crate) login: Option<String>,
+    /// The last offer of this session that was made here, and the last one that was heard.
+    pub(crate) offered: Option<Digest>,
+    pub(crate) heard: Option<Digest>,
     /// The remote's.
     pub(crate) metadata: Option<Value>,
     /// What the remote takes, as it says.
@@ -192,6 +207,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(connection: ConnectionId, remote: PeerId, wanted: bool) -> Self {
         Self {
+            pinned: PublicKey::of_id(&remote),
             connection,
             also: Vec::new(),
             remote,
@@ -199,6 +215,10 @@ impl Link {
             state: State::Waiting,
             session: String::new(),
             kind: Kind::Unknown,
+            identity: None,
+            login: None,
+            offered: None,
+            heard: None,
             metadata: None,
             receive: None,
             transport: None,
@@ -224,6 +244,11 @@ impl Link {
             retried: false,
             pathless: None,
         }
+    }
+
+    /// The key that what the remote says must be signed with, as far as it is known.
+    pub(crate) fn expected(&self) -> Option<PublicKey> {
+        self.identity.or(self.pinned)
     }
 
     pub(crate) fn is_attempt(&self) -> bool {

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use linkup_proto::broker::{Frame, Request, Response, Signal as BrokerSignal};
-use linkup_proto::signal::{Body, Linkup, Signal, VERSION};
+use linkup_proto::signal::{Body, Linkup, Signal};
 use linkup_proto::{Error, ErrorCode, PeerId};
 use serde_json::Value;
 
+use crate::answered::Answered;
 use crate::finds::Find;
+use crate::identity::digest_of;
 use crate::io::{Io, Timer};
 use crate::link::{Key, Kind, Link, State};
 use crate::registration::{Change, Registration};
@@ -53,6 +55,8 @@ pub struct Peer {
     pub(crate) knows_ice: bool,
     /// Attempts wait for them.
     pub(crate) waits_for_ice: bool,
+    /// See its module.
+    pub(crate) answered: Answered,
     /// Bytes a second that the broker carries for us between two peers that have no other way.
     pub(crate) relay: Option<u32>,
 }
@@ -80,6 +84,7 @@ impl Peer {
             ice_question: None,
             knows_ice: false,
             waits_for_ice: false,
+            answered: Answered::default(),
             relay: None,
         }
     }
@@ -100,7 +105,7 @@ impl Peer {
             return;
         }
         match command {
-            Command::Connect { connection, to } => self.connect(now, connection, to),
+            Command::Connect { connection, to, key } => self.connect(now, connection, to, key),
             Command::Close { connection, error } => self.close(now, connection, error),
             Command::Find { token, id } => self.find(now, token, id),
             Command::Answer { connection, verdict } => self.decide(now, connection, verdict),
@@ -111,6 +116,7 @@ impl Peer {
                     self.describe(now, key, sdp);
                 }
             }
+            Command::SetLogin { login } => self.config.login = login,
             Command::ClosePeer => self.close_peer(now),
         }
     }
@@ -275,14 +281,28 @@ impl Peer {
             return;
         }
         let describes = transport == 0 && matches!(body, Body::Offer { .. } | Body::Answer { .. });
+        let relays = matches!(body, Body::Relay { .. });
+        let offers = matches!(body, Body::Offer { .. });
+        let answers = matches!(body, Body::Answer { .. });
+        let key = self.link_of_session(to, session);
+        let link = key.and_then(|key| self.links.get_mut(&key));
+        let identity = self.config.identity.as_ref().filter(|_| kind != Kind::Plain && !relays);
         let linkup = (kind != Kind::Plain).then(|| Linkup {
-            version: VERSION,
-            session: session.to_owned(),
             transport,
             metadata: self.config.metadata.clone().filter(|_| describes),
             receive: describes.then_some(self.config.receive),
+            key: identity.map(|identity| identity.public()),
+            login: self.config.login.clone().filter(|_| describes),
+            offer: link.as_ref().and_then(|link| link.heard).filter(|_| answers),
+            ..Linkup::new(session.to_owned())
         });
-        let signal = Signal { linkup, body }.to_text();
+        let mut signal = Signal { linkup, body }.to_text();
+        if let Some(link) = link.filter(|_| offers) {
+            link.offered = Some(digest_of(&signal));
+        }
+        if let Some(identity) = identity {
+            signal = identity.sign(&self.config.id, to, &signal);
+        }
         let signal = BrokerSignal { from: Some(self.config.id.clone()), to: to.clone(), signal };
         self.io.broker(BrokerCommand::Send(Frame { id: None, request: Request::Signal(signal) }.to_text()));
     }
@@ -325,6 +345,9 @@ impl Peer {
     /// Takes a link out of all books.
     pub(crate) fn remove(&mut self, key: Key) -> Option<Link> {
         let link = self.links.remove(&key)?;
+        if link.heard.is_some() && link.identity.is_some() {
+            self.answered.add(link.remote.clone(), link.session.clone());
+        }
         for connection in link.also.iter().chain([&link.connection]) {
             self.by_connection.remove(connection);
         }

@@ -11,6 +11,7 @@ use linkup_proto::signal::{Body, Candidate, Linkup};
 use linkup_proto::{Error, ErrorCode, PeerId};
 
 use crate::attempt::REPEAT_AFTER;
+use crate::identity::Digest;
 use crate::io::Timer;
 use crate::link::{Addresses, Key, Kind, Local, Phase, State, Way};
 use crate::peer::{Peer, Question};
@@ -311,7 +312,14 @@ impl Peer {
     }
 
     /// The remote, which made the connection, offers another transport.
-    pub(crate) fn handle_next_offer(&mut self, now: Instant, from: PeerId, linkup: &Linkup, sdp: String) {
+    pub(crate) fn handle_next_offer(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        linkup: &Linkup,
+        digest: Digest,
+        sdp: String,
+    ) {
         let Some(key) = self.resumed(&from, linkup) else { return };
         let Some(link) = self.links.get_mut(&key) else { return };
         if link.caller || linkup.transport <= link.number {
@@ -326,6 +334,7 @@ impl Peer {
         let State::Resuming { phase, .. } = &mut link.state else { return };
         *phase = Phase::Answering;
         link.number = linkup.transport;
+        link.heard = Some(digest);
         link.by_relay = sdp.starts_with(RELAY_DESCRIPTION);
         self.io.timers.clear(Timer::Repeat(key));
         let answer = self.answer_to(sdp, true);

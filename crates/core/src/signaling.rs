@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use linkup_proto::signal::{Body, Candidate, Linkup, Receive, Signal, truncate};
-use linkup_proto::{Error, ErrorCode, PeerId, limits};
+use linkup_proto::{Error, ErrorCode, PeerId, PublicKey, limits};
 use serde_json::Value;
 
 use crate::glare::{Verdict, judge};
+use crate::identity::{Digest, Signed};
 use crate::io::Timer;
-use crate::link::{Addresses, Key, Kind, Link, Local, State};
+use crate::link::{Addresses, Key, Kind, Link, Local, Phase, State};
 use crate::peer::Peer;
 use crate::{ConnectionId, Event, TransportCommand};
 
@@ -24,6 +25,9 @@ struct Offer {
     kind: Kind,
     metadata: Option<Value>,
     receive: Option<Receive>,
+    identity: Option<PublicKey>,
+    login: Option<String>,
+    digest: Digest,
     sdp: String,
 }
 
@@ -41,7 +45,12 @@ impl Peer {
             }
         };
         let remote = from.clone();
-        self.take_signal(now, from, signal);
+        let text = Signed::read(text);
+        if self.is_authentic(&from, &text, &signal) {
+            self.take_signal(now, from, text.digest(), signal);
+        } else {
+            self.refuse_forgery(now, from, signal);
+        }
         let heard_in = self.registration.count();
         for key in self.by_remote.get(&remote).into_iter().flatten() {
             if let Some(link) = self.links.get_mut(key) {
@@ -50,24 +59,93 @@ impl Peer {
         }
     }
 
-    fn take_signal(&mut self, now: Instant, from: PeerId, signal: Signal) {
+    /// The link that a signal is about.
+    fn link_of(&self, from: &PeerId, linkup: Option<&Linkup>) -> Option<Key> {
+        match linkup {
+            Some(linkup) => self.link_of_session(from, &linkup.session),
+            None => self.current(from),
+        }
+    }
+
+    /// Whether a signal may be what the peer `from` has said to us. Nobody signs but linkup peers with a key, so nothing is
+    /// expected of others; but where a key is known, by the application, by the id or by what came before in the same
+    /// session, all must be signed with it.
+    fn is_authentic(&self, from: &PeerId, text: &Signed, signal: &Signal) -> bool {
+        // Sealed by the transport's own keys.
+        if matches!(signal.body, Body::Relay { .. }) {
+            return true;
+        }
+        let linkup = signal.linkup.as_ref();
+        let key = linkup.and_then(|linkup| linkup.key);
+        if key.is_some_and(|key| !text.is_by(&key, from, &self.config.id)) {
+            return false;
+        }
+        let link = self.link_of(from, linkup).and_then(|key| self.links.get(&key));
+        let offers = matches!(signal.body, Body::Offer { .. });
+        // A call of somebody whom we call, too, takes the place of ours.
+        let pinned =
+            self.current(from).and_then(|key| self.links.get(&key)).and_then(|link| link.pinned).filter(|_| offers);
+        let expected = link.and_then(Link::expected).or(pinned).or_else(|| PublicKey::of_id(from));
+        if expected.is_some() && key != expected {
+            return false;
+        }
+        match (link, linkup) {
+            // It answers the very words of ours: what reached the remote is what we have said.
+            (Some(link), Some(linkup)) if key.is_some() && matches!(signal.body, Body::Answer { .. }) => {
+                let calling = matches!(link.state, State::Calling | State::Resuming { phase: Phase::Calling, .. });
+                !calling || linkup.transport != link.number || linkup.offer == link.offered
+            }
+            _ => true,
+        }
+    }
+
+    /// Somebody else has said that, or it was changed on its way: an attempt ends by it, an open connection does not.
+    fn refuse_forgery(&mut self, now: Instant, from: PeerId, signal: Signal) {
+        let linkup = signal.linkup.as_ref();
+        let offers = matches!(signal.body, Body::Offer { .. });
+        let key = self.link_of(&from, linkup).or_else(|| self.current(&from).filter(|_| offers));
+        let message =
+            format!("what was said in the name of {from:?} is not signed with its key, or was changed on its way");
+        let error = Error::new(ErrorCode::IdentityMismatch, message);
+        // Who really answered shall not wait for ever.
+        if let Some(link) = key.and_then(|key| self.links.get_mut(&key)).filter(|_| linkup.is_some()) {
+            link.kind = Kind::Linkup;
+        }
+        let link = key.and_then(|key| self.links.get(&key).map(|link| (key, link.is_attempt(), link.wanted)));
+        if let Some((key, true, wanted)) = link {
+            self.give_up(now, key, error.clone());
+            if wanted {
+                return;
+            }
+        } else if let (true, Some(linkup)) = (offers, linkup) {
+            let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: String::new() };
+            self.send_bye(&from, &linkup.session, Kind::Linkup, body);
+        } else if link.is_none() {
+            return;
+        }
+        self.io.event(Event::Error { remote: Some(from), error });
+    }
+
+    fn take_signal(&mut self, now: Instant, from: PeerId, digest: Digest, signal: Signal) {
         match (signal.body, signal.linkup) {
             (Body::Relay { data }, Some(linkup)) => self.handle_relayed(&from, &linkup, data),
             (Body::Resume, Some(linkup)) => self.handle_resume(now, from, &linkup),
             (Body::Offer { sdp }, Some(linkup)) if linkup.transport > 0 => {
-                self.handle_next_offer(now, from, &linkup, sdp);
+                self.handle_next_offer(now, from, &linkup, digest, sdp);
             }
             (Body::Answer { sdp }, Some(linkup)) if linkup.transport > 0 => {
                 self.handle_next_answer(&from, &linkup, sdp);
             }
             (Body::Offer { sdp }, linkup) => {
                 let offer = match linkup {
-                    Some(Linkup { session, metadata, receive, .. }) => {
-                        Offer { session, kind: Kind::Linkup, metadata, receive, sdp }
+                    Some(Linkup { session, metadata, receive, key: identity, login, .. }) => {
+                        let login = login.filter(|_| identity.is_some() && self.config.verifies);
+                        Offer { session, kind: Kind::Linkup, metadata, receive, identity, login, digest, sdp }
                     }
                     None => {
-                        let session = plain_session(&sdp);
-                        Offer { session, kind: Kind::Plain, metadata: None, receive: None, sdp }
+                        let (session, kind) = (plain_session(&sdp), Kind::Plain);
+                        let (metadata, receive, identity, login) = (None, None, None, None);
+                        Offer { session, kind, metadata, receive, identity, login, digest, sdp }
                     }
                 };
                 self.handle_offer(now, from, offer);
@@ -124,55 +202,84 @@ impl Peer {
             let body = Body::Bye { code: ErrorCode::Denied, reason: "too many connections".into() };
             return self.send_bye(&from, &offer.session, offer.kind, body);
         }
-        let connection = ConnectionId(self.next_id());
-        let mut link = Link::new(connection, from.clone(), false);
+        // The caller has made each of its sessions once.
+        if offer.identity.is_some() && self.answered.has(&from, &offer.session) {
+            let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: "this offer was used before".into() };
+            return self.send_bye(&from, &offer.session, offer.kind, body);
+        }
+        let key = self.insert(Link::new(ConnectionId(self.next_id()), from, false));
+        self.note_offer(key, offer);
+        self.io.timers.set(Timer::Link(key), now, self.config.timeouts.connect);
+        self.ask_or_accept(key, self.config.asks);
+    }
+
+    fn note_offer(&mut self, key: Key, offer: Offer) {
+        let Some(link) = self.links.get_mut(&key) else { return };
         link.session = offer.session;
         link.kind = offer.kind;
-        link.metadata.clone_from(&offer.metadata);
+        link.identity = offer.identity;
+        link.login = offer.login;
+        link.heard = Some(offer.digest);
+        link.metadata = offer.metadata;
         link.receive = offer.receive;
         link.state = State::Asking { sdp: offer.sdp };
-        let key = self.insert(link);
-        self.io.timers.set(Timer::Link(key), now, self.config.timeouts.connect);
-        if self.config.asks {
-            self.io.event(Event::Request { connection, from, metadata: offer.metadata });
+    }
+
+    /// Takes a call, after the application's word where it wants to have one.
+    fn ask_or_accept(&mut self, key: Key, asks: bool) {
+        let Some(link) = self.links.get(&key) else { return };
+        if asks || link.login.is_some() {
+            self.ask(key);
         } else {
             self.accept(key);
         }
+    }
+
+    pub(crate) fn ask(&mut self, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        self.io.event(Event::Request {
+            connection: link.connection,
+            from: link.remote.clone(),
+            metadata: link.metadata.clone(),
+            identity: link.identity,
+            login: link.login.clone(),
+            wanted: link.wanted,
+        });
     }
 
     /// Answers a call of a peer that we want, too, under the name of our own call.
     fn take_over(&mut self, now: Instant, key: Key, offer: Offer) {
         self.stop_transport(key);
         self.stop_asking(key);
+        self.note_offer(key, offer);
         let Some(link) = self.links.get_mut(&key) else { return };
-        link.session = offer.session;
-        link.kind = offer.kind;
-        link.metadata = offer.metadata;
-        link.receive = offer.receive;
         link.local = Local::default();
         link.addresses = Addresses::default();
-        link.state = State::Asking { sdp: offer.sdp };
         self.io.timers.set_once(Timer::Link(key), now, self.config.timeouts.connect);
-        self.accept(key);
+        self.ask_or_accept(key, false);
     }
 
-    /// The application's decision about a caller.
-    pub(crate) fn decide(&mut self, now: Instant, connection: ConnectionId, verdict: Result<(), String>) {
+    /// The application's decision about a caller, or about the login of a peer that it has called.
+    pub(crate) fn decide(&mut self, now: Instant, connection: ConnectionId, verdict: Result<(), Error>) {
         let Some(key) = self.by_connection.get(&connection).copied() else { return };
-        if !matches!(self.links.get(&key), Some(link) if matches!(link.state, State::Asking { .. })) {
-            return;
-        }
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let (asking, judging) =
+            (matches!(link.state, State::Asking { .. }), matches!(link.state, State::Judging { .. }));
         match verdict {
-            Ok(()) => self.accept(key),
-            Err(reason) => self.end(now, key, None, Some((ErrorCode::Denied, &reason))),
+            _ if !asking && !judging => {}
+            // Calling is accepting; but only the peer that was meant.
+            Err(error) if !link.wanted || error.code == ErrorCode::IdentityMismatch => {
+                let (code, reason) = (error.code, error.message.clone());
+                let heard = Some(error).filter(|_| link.wanted);
+                self.end(now, key, heard, Some((code, &reason)));
+            }
+            _ if asking => self.accept(key),
+            _ => self.take_answer(now, key),
         }
     }
 
     fn handle_answer(&mut self, now: Instant, from: PeerId, linkup: Option<Linkup>, sdp: String) {
-        let key = match &linkup {
-            Some(linkup) => self.link_of_session(&from, &linkup.session),
-            None => self.current(&from),
-        };
+        let key = self.link_of(&from, linkup.as_ref());
         let Some((key, link)) = key.and_then(|key| self.links.get_mut(&key).map(|link| (key, link))) else {
             if let Some(linkup) = linkup {
                 // We gave that call up before we knew that a bye would be understood: without one the other side
@@ -182,20 +289,36 @@ impl Peer {
             }
             return;
         };
-        let Some(transport) = link.transport.filter(|_| matches!(link.state, State::Calling) && link.has_called())
-        else {
+        if link.transport.is_none() || !matches!(link.state, State::Calling) || !link.has_called() {
             return;
-        };
+        }
         if linkup.is_none() && link.kind == Kind::Linkup {
             return;
         }
-        link.state = State::Connecting;
+        link.state = State::Judging { sdp };
         link.kind = if linkup.is_some() { Kind::Linkup } else { Kind::Plain };
-        link.receive = linkup.as_ref().and_then(|linkup| linkup.receive);
-        link.metadata = linkup.and_then(|linkup| linkup.metadata);
+        if let Some(linkup) = linkup {
+            link.receive = linkup.receive;
+            link.metadata = linkup.metadata;
+            link.identity = linkup.key;
+            link.login = linkup.login.filter(|_| linkup.key.is_some() && self.config.verifies);
+        }
+        let judged = link.login.is_some();
+        self.stop_asking(key);
+        if judged {
+            self.ask(key);
+        } else {
+            self.take_answer(now, key);
+        }
+    }
+
+    fn take_answer(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        let (State::Judging { sdp }, Some(transport)) = (&mut link.state, link.transport) else { return };
+        let sdp = std::mem::take(sdp);
+        link.state = State::Connecting;
         let linkup = link.kind == Kind::Linkup;
         let missed = std::mem::take(&mut link.missed);
-        self.stop_asking(key);
         self.io.transport(transport, TransportCommand::SetAnswer { sdp, linkup });
         self.hand_candidates(key);
         self.expect_path(now, key);
@@ -205,11 +328,7 @@ impl Peer {
     }
 
     fn handle_candidate(&mut self, from: &PeerId, linkup: Option<Linkup>, candidate: Candidate) {
-        let key = match &linkup {
-            Some(linkup) => self.link_of_session(from, &linkup.session),
-            None => self.current(from),
-        };
-        let Some(link) = key.and_then(|key| self.links.get_mut(&key)) else { return };
+        let Some(link) = self.link_of(from, linkup.as_ref()).and_then(|key| self.links.get_mut(&key)) else { return };
         let plain = linkup.is_none();
         // What comes before our call has left is about something else; only a plain client's can look otherwise.
         let ours_is_here = matches!(link.state, State::Waiting | State::Calling) && !link.has_called();

@@ -6,9 +6,9 @@ mod common;
 
 use common::*;
 use linkup_core::{BrokerInput, Command, ConnectionId, Event, Output, TransportCommand, TransportInput};
-use linkup_proto::ErrorCode;
 use linkup_proto::limits::{MAX_INCOMING_ATTEMPTS, MAX_REMOTE_CANDIDATES};
 use linkup_proto::signal::Body;
+use linkup_proto::{Error, ErrorCode};
 use linkup_testkit::Solo;
 use serde_json::json;
 
@@ -31,10 +31,17 @@ fn nothing_leaves_before_the_application_has_agreed() {
     solo.signal(&id("bob"), &candidate("s", "early"));
     solo.signal(&id("bob"), &offer("s"));
     let connection = requests(&solo)[0];
-    let request = Event::Request { connection, from: id("bob"), metadata: Some(json!({"of": "s"})) };
+    let request = Event::Request {
+        connection,
+        from: id("bob"),
+        metadata: Some(json!({"of": "s"})),
+        identity: None,
+        login: None,
+        wanted: false,
+    };
     assert_eq!(solo.take(), [Output::Event(request)]);
     solo.command(Command::Answer { connection, verdict: Ok(()) });
-    solo.command(Command::Answer { connection, verdict: Err("too late".into()) });
+    solo.command(Command::Answer { connection, verdict: Err(Error::new(ErrorCode::Denied, "too late")) });
     let transport = made(&solo);
     let expected = [
         TransportCommand::Answer { sdp: "offer s".into(), linkup: true, rate: None },
@@ -54,7 +61,7 @@ fn a_denial_is_told_with_its_reason() {
     called.signal(&id("bob"), &offer("s"));
     let connection = requests(&called)[0];
     called.take();
-    called.command(Command::Answer { connection, verdict: Err("busy".into()) });
+    called.command(Command::Answer { connection, verdict: Err(Error::new(ErrorCode::Denied, "busy")) });
     assert_eq!(bodies(&called), [bye_body(ErrorCode::Denied, "busy")]);
     assert_eq!((called.events(), called.transports()), (vec![], vec![]));
 

@@ -88,6 +88,7 @@ fn an_answered_call_opens_before_it_starts() {
         remote: id("bob"),
         incoming: false,
         metadata: Some(json!({"of": session})),
+        identity: None,
         linkup: Some(linkup_testkit::RECEIVE),
         caller: true,
     };

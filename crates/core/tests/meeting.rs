@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use linkup_core::{BrokerInput, Command, ConnectionId, Event, Output, TransportCommand, TransportInput};
-use linkup_proto::ErrorCode;
 use linkup_proto::signal::Body;
+use linkup_proto::{Error, ErrorCode};
 use serde_json::{Value, json};
 
 #[test]
@@ -55,7 +55,7 @@ fn who_calls_a_caller_agrees() {
         assert!(finds(&solo).is_empty(), "there is an offer already");
         let transport = made(&solo);
         if let Some(connection) = old {
-            solo.command(Command::Answer { connection, verdict: Err("no".into()) });
+            solo.command(Command::Answer { connection, verdict: Err(Error::new(ErrorCode::Denied, "no")) });
         }
         solo.transport(transport, described("our answer"));
         assert_eq!(bodies(&solo), [Body::Answer { sdp: "our answer".into() }]);

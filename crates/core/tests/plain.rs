@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use linkup_core::{ConnectionId, Event, TransportCommand, TransportInput};
-use linkup_proto::ErrorCode;
+use linkup_proto::{Error, ErrorCode};
 use linkup_testkit::Solo;
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn a_denied_plain_client_hears_nothing() {
     solo.signal(&id("bob"), &plain_offer(1, 1));
     let Some(Event::Request { connection, .. }) = solo.events().pop() else { panic!("no request") };
     solo.take();
-    let verdict = Err("no".into());
+    let verdict = Err(Error::new(ErrorCode::Denied, "no"));
     solo.command(linkup_core::Command::Answer { connection, verdict });
     assert_eq!(solo.said(), []);
 }

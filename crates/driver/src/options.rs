@@ -25,6 +25,12 @@ pub struct Options {
     pub token: Option<String>,
     /// Sent along with offers and answers: any JSON.
     pub metadata: Option<Value>,
+    /// The seed of the Peer's key (RFC 8032, section 5.1.5): 32 random bytes, secret. Absent, it has a new one.
+    pub identity: Option<[u8; 32]>,
+    /// An ID token that says whose key that is.
+    pub login: Option<String>,
+    /// Whether the application judges the logins of others: [`Event::Request`].
+    pub verifies: bool,
     /// Whether the application decides about callers: [`Event::Request`].
     pub asks: bool,
     /// Whether the application changes descriptions: [`Event::Transform`].
@@ -58,6 +64,9 @@ impl Options {
             keeper: None,
             token: None,
             metadata: None,
+            identity: None,
+            login: None,
+            verifies: false,
             asks: false,
             transforms: false,
             trickle: true,

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError};
 
 use linkup_core::wire::Budget;
-use linkup_core::{Command, Config, ConnectionId, Token, TransportId};
+use linkup_core::{Command, Config, ConnectionId, Identity, Token, TransportId};
 use linkup_proto::frame::WINDOW;
 use linkup_proto::signal::Receive;
-use linkup_proto::{Error, PeerId};
+use linkup_proto::{Error, PeerId, PublicKey};
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::{self, Links, Servers, Shared};
@@ -30,6 +31,13 @@ pub fn next_id() -> u32 {
             return id;
         }
     }
+}
+
+/// `None` where the system has no random numbers: then nobody can tell who it is.
+fn new_seed() -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(seed)
 }
 
 /// A Peer that runs. Dropping it ends it abruptly: connections are cut, nothing more is heard of it.
@@ -59,6 +67,9 @@ impl Peer {
             timeouts: options.timeouts,
             ice_from_broker: options.ice_servers.is_none(),
             metadata: options.metadata.clone(),
+            identity: options.identity.or_else(new_seed).map(|seed| Arc::new(Identity::from_seed(&seed))),
+            login: options.login.clone(),
+            verifies: options.verifies,
             receive: Receive {
                 message: options.limits.message_bytes as u64,
                 window: WINDOW,
@@ -84,8 +95,13 @@ impl Peer {
 
     /// Connects to a peer. The outcome is an event of the connection whose name is returned.
     pub fn connect(&self, to: PeerId) -> ConnectionId {
+        self.connect_to(to, None)
+    }
+
+    /// The same, to a peer that must have that key, where one is given.
+    pub fn connect_to(&self, to: PeerId, key: Option<PublicKey>) -> ConnectionId {
         let connection = ConnectionId(next_id());
-        self.command(Command::Connect { connection, to });
+        self.command(Command::Connect { connection, to, key });
         connection
     }
 
@@ -99,9 +115,14 @@ impl Peer {
         self.command(Command::Find { token, id });
     }
 
-    /// The decision about a caller.
-    pub fn answer(&self, connection: ConnectionId, verdict: Result<(), String>) {
+    /// The decision that was asked for: [`Command::Answer`].
+    pub fn answer(&self, connection: ConnectionId, verdict: Result<(), Error>) {
         self.command(Command::Answer { connection, verdict });
+    }
+
+    /// From now on this is the login that others hear of.
+    pub fn set_login(&self, login: Option<String>) {
+        self.command(Command::SetLogin { login });
     }
 
     /// The description that was asked for.

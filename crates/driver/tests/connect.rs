@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Testee, broker, options, pair, pair_of, text};
-use linkup_driver::core::{Event, Token};
+use linkup_driver::core::{Event, Identity, Token};
 use linkup_driver::{ChannelOptions, IceServer, Message};
-use linkup_proto::{ErrorCode, PeerId};
+use linkup_proto::{Error, ErrorCode, PeerId};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,16 +42,20 @@ async fn metadata_and_the_direction_are_told() {
     let (mut a, mut b) = (options(&url, "a"), options(&url, "b"));
     a.metadata = Some(json!({"name": "Anna"}));
     b.metadata = Some(json!([1, null]));
+    b.identity = Some([7; 32]);
     let mut b = Testee::registered(b).await;
     let mut a = Testee::registered(a).await;
     let asked = a.peer.connect(PeerId::new("b").unwrap());
     let event = a.until(|event| matches!(event, Event::Open { .. }).then_some(event)).await;
-    let Event::Open { connection, remote, incoming, metadata, linkup, caller } = event else { unreachable!() };
+    let Event::Open { connection, remote, incoming, metadata, identity, linkup, caller } = event else {
+        unreachable!()
+    };
     assert_eq!((connection, remote.as_str(), incoming, linkup.is_some(), caller), (asked, "b", false, true, true));
     assert_eq!(metadata, Some(json!([1, null])));
+    assert_eq!(identity, Some(Identity::from_seed(&[7; 32]).public()));
     let event = b.until(|event| matches!(event, Event::Open { .. }).then_some(event)).await;
-    let Event::Open { incoming, metadata, .. } = event else { unreachable!() };
-    assert!(incoming);
+    let Event::Open { incoming, metadata, identity, .. } = event else { unreachable!() };
+    assert!(incoming && identity.is_some(), "a peer has a key of its own");
     assert_eq!(metadata, Some(json!({"name": "Anna"})));
 }
 
@@ -86,7 +90,7 @@ async fn a_denied_caller_hears_the_reason() {
             _ => None,
         })
         .await;
-    b.peer.answer(connection, Err("busy".to_owned()));
+    b.peer.answer(connection, Err(Error::new(ErrorCode::Denied, "busy")));
     let error = a.closed().await.unwrap();
     assert_eq!(error.code, ErrorCode::Denied);
     assert!(error.message.contains("busy"), "{error}");

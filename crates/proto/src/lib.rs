@@ -7,8 +7,10 @@ pub mod broker;
 mod error;
 pub mod frame;
 mod id;
+pub mod key;
 pub mod limits;
 pub mod signal;
 
 pub use error::{Error, ErrorCode};
 pub use id::{InvalidId, PeerId};
+pub use key::PublicKey;

@@ -10,6 +10,9 @@ pub const MAX_BROKER_FRAME_BYTES: usize = 64 * 1024;
 /// Bytes of the JSON text of `options.metadata`: it travels inside a signal.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 
+/// Bytes of a login's ID token, in JWS compact form: it travels inside a signal, too.
+pub const MAX_LOGIN_BYTES: usize = 16 * 1024;
+
 /// Bytes of a denial's or a closing's reason.
 pub const MAX_REASON_BYTES: usize = 1024;
 

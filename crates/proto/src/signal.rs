@@ -13,7 +13,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{Error, ErrorCode, frame, limits};
+use crate::key::{decode, encode};
+use crate::{Error, ErrorCode, PublicKey, frame, limits};
 
 /// The version of what linkup peers say to each other.
 pub const VERSION: u32 = 1;
@@ -40,6 +41,28 @@ pub struct Linkup {
     pub metadata: Option<Value>,
     /// What the sender takes, in offers and answers.
     pub receive: Option<Receive>,
+    /// Whose signature the text ends with.
+    pub key: Option<PublicKey>,
+    /// The sender's ID token (OpenID Connect Core 1.0), in the first offer and its answer.
+    pub login: Option<String>,
+    /// In an answer: SHA-256 of the offer's text, without its signature.
+    pub offer: Option<[u8; 32]>,
+}
+
+impl Linkup {
+    /// Of a session, without more.
+    pub fn new(session: String) -> Self {
+        Self {
+            version: VERSION,
+            session,
+            transport: 0,
+            metadata: None,
+            receive: None,
+            key: None,
+            login: None,
+            offer: None,
+        }
+    }
 }
 
 /// What a peer takes on the data channel; see docs/protocol.md.
@@ -141,7 +164,25 @@ impl Signal {
                 let receive = linkup.get("receive").map(Receive::parse);
                 let transport = linkup.get("transport").and_then(Value::as_u64).unwrap_or(0);
                 let Ok(transport) = u32::try_from(transport) else { return Err(wrong("counts too many transports")) };
-                Some(Linkup { version, session, transport, metadata: linkup.remove("metadata"), receive })
+                let key = match linkup.get("key").map(|key| key.as_str().and_then(PublicKey::parse)) {
+                    Some(None) => return Err(wrong("has a `linkup.key` that is none")),
+                    key => key.flatten(),
+                };
+                let login = match linkup.remove("login") {
+                    Some(Value::String(login)) if login.len() <= limits::MAX_LOGIN_BYTES => Some(login),
+                    None => None,
+                    _ => return Err(wrong("has a `linkup.login` that is no token")),
+                };
+                Some(Linkup {
+                    version,
+                    session,
+                    transport,
+                    metadata: linkup.remove("metadata"),
+                    receive,
+                    key,
+                    login,
+                    offer: linkup.get("offer").and_then(Value::as_str).and_then(decode),
+                })
             }
             None => None,
             Some(_) => return Err(wrong("has a `linkup` that is not an object")),
@@ -203,6 +244,15 @@ impl Signal {
             if let Some(Receive { message, window, resume, relay }) = linkup.receive {
                 member["receive"] = json!({"message": message, "window": window, "resume": resume, "relay": relay});
             }
+            if let Some(key) = linkup.key {
+                member["key"] = key.to_string().into();
+            }
+            if let Some(login) = &linkup.login {
+                member["login"] = login.as_str().into();
+            }
+            if let Some(offer) = &linkup.offer {
+                member["offer"] = encode(offer).into();
+            }
             if let Body::Bye { code, reason } = &self.body {
                 let reason = truncate(reason, limits::MAX_REASON_BYTES);
                 member["bye"] = json!({"code": code.as_str(), "reason": reason});
@@ -246,6 +296,9 @@ mod tests {
             transport: 3,
             metadata: Some(json!({"a": [null]})),
             receive: Some(Receive { message: 1 << 20, window: 8 << 20, resume: true, relay: true }),
+            key: Some(PublicKey::new([7; 32])),
+            login: Some("a.b.c".into()),
+            offer: Some([9; 32]),
         })
     }
 
@@ -299,6 +352,10 @@ mod tests {
             r#"{"type":"offer","sdp":"v=0","linkup":5}"#,
             r#"{"type":"offer","sdp":"v=0","linkup":{"v":1}}"#,
             r#"{"type":"offer","sdp":"v=0","linkup":{"session":"s"}}"#,
+            r#"{"type":"offer","sdp":"v=0","linkup":{"v":1,"session":"s","key":"AQEB"}}"#,
+            r#"{"type":"offer","sdp":"v=0","linkup":{"v":1,"session":"s","key":null}}"#,
+            r#"{"type":"offer","sdp":"v=0","linkup":{"v":1,"session":"s","login":5}}"#,
+            &format!(r#"{{"type":"offer","linkup":{{"v":1,"session":"s","login":"{}"}}}}"#, "a".repeat(16_385)),
             r#"{"type":"relay","linkup":{"v":1,"session":"s"}}"#,
             r#"{"type":"relay","data":1,"linkup":{"v":1,"session":"s"}}"#,
             r#"{"type":"offer","sdp":"v=0","linkup":{"v":1,"session":"s","transport":4294967296}}"#,

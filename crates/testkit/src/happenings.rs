@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use linkup_core::{BrokerCommand, BrokerInput, Command, Event, Output, Peer, TransportInput};
+use linkup_proto::{Error, ErrorCode};
 
 use crate::broker::Socket;
 use crate::check::Ledger;
@@ -221,7 +222,7 @@ impl World {
             Event::Request { connection, .. } => {
                 let verdict = match &self.nodes[node].manners {
                     Manners::Accepts => Some(Ok(())),
-                    Manners::Denies(reason) => Some(Err(reason.clone())),
+                    Manners::Denies(reason) => Some(Err(Error::new(ErrorCode::Denied, reason.clone()))),
                     Manners::Silent => None,
                 };
                 if let Some(verdict) = verdict {

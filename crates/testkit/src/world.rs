@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use linkup_core::{Command, Config, ConnectionId, Event, Peer, Token, TransportId, TransportInput};
+use linkup_core::{Command, Config, ConnectionId, Event, Identity, Peer, Token, TransportId, TransportInput};
 use linkup_proto::{Error, PeerId};
 
 use crate::broker::{FakeBroker, Socket};
@@ -126,6 +126,9 @@ impl World {
         let mut config = crate::config(id.clone(), self.rng.u64(..), &self.ids);
         config.brokers = self.brokers.len();
         config.trickle = self.trickle;
+        // Some peers have no key: an old browser, a page without https.
+        config.identity =
+            (self.nodes.len() % 3 != 2).then(|| Arc::new(Identity::from_seed(&[self.nodes.len() as u8; 32])));
         config.ice_from_broker = self.rng.bool();
         self.transports.trickle = self.trickle;
         tweak(&mut config);
@@ -170,7 +173,7 @@ impl World {
     /// Plans a `Connect`, and names it.
     pub fn plan_connect(&mut self, after: Duration, node: NodeId, to: &PeerId) -> ConnectionId {
         let connection = ConnectionId(self.ids.fetch_add(1, Ordering::Relaxed));
-        self.plan(after, Act::Command(node, Command::Connect { connection, to: to.clone() }));
+        self.plan(after, Act::Command(node, Command::Connect { connection, to: to.clone(), key: None }));
         connection
     }
 

@@ -99,7 +99,7 @@ pub fn is_aborted(solo: &Solo, transport: TransportId) -> bool {
 }
 
 pub fn connect(solo: &mut Solo, connection: u32, to: &str) {
-    solo.command(Command::Connect { connection: ConnectionId(connection), to: id(to) });
+    solo.command(Command::Connect { connection: ConnectionId(connection), to: id(to), key: None });
 }
 
 /// Calls `to`, up to the offer. What was said is still there.

@@ -1,0 +1,451 @@
+//! Who says what: signatures, keys that are known before, and a broker that changes, forges and repeats.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use linkup_core::{Command, Config, ConnectionId, Event, Identity, TransportCommand, TransportInput};
+use linkup_proto::broker::Request;
+use linkup_proto::signal::{Body, Signal};
+use linkup_proto::{Error, ErrorCode, PublicKey};
+use linkup_testkit::Solo;
+use serde_json::{Value, json};
+
+const ALICE: ConnectionId = ConnectionId(1);
+
+fn key(name: &str) -> Identity {
+    Identity::from_seed(&[name.as_bytes()[0]; 32])
+}
+
+fn with_key(config: &mut Config) {
+    config.identity = Some(Arc::new(key("me")));
+}
+
+/// What `name` says to us, signed with its key.
+fn says(name: &str, text: &str) -> String {
+    signed(&key(name), name, "me", text)
+}
+
+fn signed(by: &Identity, from: &str, to: &str, text: &str) -> String {
+    let mut text: Value = serde_json::from_str(text).unwrap();
+    text["linkup"]["key"] = by.public().to_string().into();
+    by.sign(&id(from), &id(to), &text.to_string())
+}
+
+/// The signals as they were sent.
+fn texts(solo: &Solo) -> Vec<String> {
+    let texts = solo.frames().into_iter().filter_map(|frame| match frame.request {
+        Request::Signal(signal) => Some(signal.signal),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// An answer to our last offer.
+fn answer_to(solo: &Solo, session: &str) -> String {
+    let offer =
+        texts(solo).into_iter().rev().find(|text| matches!(Signal::parse(text).unwrap().body, Body::Offer { .. }));
+    answer_to_text(&offer.unwrap(), session)
+}
+
+fn answer_to_text(offer: &str, session: &str) -> String {
+    let cut = offer.find(r#","signature":"#).map_or(offer.to_owned(), |at| format!("{}}}", &offer[..at]));
+    let digest = ring::digest::digest(&ring::digest::SHA256, cut.as_bytes());
+    let mut answer: Value = serde_json::from_str(&answer(session)).unwrap();
+    answer["linkup"]["offer"] = linkup_proto::key::encode(digest.as_ref()).into();
+    answer.to_string()
+}
+
+fn call_pinned(solo: &mut Solo, to: &str, pinned: Option<PublicKey>) -> (linkup_core::TransportId, String) {
+    solo.command(Command::Connect { connection: ALICE, to: id(to), key: pinned });
+    let transport = made(solo);
+    solo.answer_last(json!(to));
+    solo.transport(transport, described("our offer"));
+    (transport, session(solo, to))
+}
+
+fn mismatch(solo: &Solo) -> bool {
+    closed_code(solo, ALICE) == Some(ErrorCode::IdentityMismatch)
+}
+
+fn told(solo: &Solo) -> Vec<ErrorCode> {
+    let errors = solo.events().into_iter().filter_map(|event| match event {
+        Event::Error { error, .. } => Some(error.code),
+        _ => None,
+    });
+    errors.collect()
+}
+
+fn identity(solo: &Solo) -> Option<PublicKey> {
+    let found = solo.events().into_iter().find_map(|event| match event {
+        Event::Open { identity, .. } => Some(identity),
+        _ => None,
+    });
+    found.expect("it is not open")
+}
+
+fn set_answers(solo: &Solo) -> usize {
+    solo.transports().iter().filter(|(_, command)| matches!(command, TransportCommand::SetAnswer { .. })).count()
+}
+
+#[test]
+fn all_that_leaves_is_signed_over_both_ids_and_the_whole_text() {
+    let mut solo = solo(with_key);
+    let (transport, _) = call(&mut solo, 1, "alice");
+    solo.transport(transport, TransportInput::Candidate(address("one")));
+    close(&mut solo, ALICE, None);
+    let texts = texts(&solo);
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    for text in texts {
+        // The other side takes it so, and no other way.
+        for (sent, from, to, right) in [
+            (text.clone(), "me", "alice", true),
+            (text.clone(), "you", "alice", false),
+            (text.clone(), "me", "bob", false),
+            (text.replacen("\"v\":1", "\"v\":2", 1), "me", "alice", false),
+            (text.replacen("{", "{ ", 1), "me", "alice", false),
+        ] {
+            let mut other = Solo::registered(&id(to), |_| {});
+            other.signal(&id(from), &sent);
+            let offered = sent.contains("our offer");
+            assert_eq!(told(&other) == [ErrorCode::IdentityMismatch], !right && offered, "{from} {to} {sent}");
+            assert_eq!(other.transports().len(), usize::from(right && offered), "{from} {to} {sent}");
+        }
+    }
+}
+
+#[test]
+fn both_sides_know_the_key_of_the_other() {
+    let mut caller = solo(with_key);
+    let (transport, session) = call(&mut caller, 1, "alice");
+    let answer = answer_to(&caller, &session);
+    caller.signal(&id("alice"), &says("alice", &answer));
+    caller.transport(transport, TransportInput::Open);
+    assert_eq!(identity(&caller), Some(key("alice").public()));
+
+    let mut called = solo(|config| config.asks = true);
+    called.signal(&id("bob"), &says("bob", &offer("s")));
+    let Some(Event::Request { connection, identity: asked, .. }) = called.events().pop() else { panic!("no request") };
+    assert_eq!(asked, Some(key("bob").public()));
+    called.command(Command::Answer { connection, verdict: Ok(()) });
+    let transport = made(&called);
+    called.transport(transport, described("our answer"));
+    called.transport(transport, TransportInput::Open);
+    assert_eq!(identity(&called), Some(key("bob").public()));
+}
+
+#[test]
+fn who_does_not_sign_has_no_identity() {
+    let mut caller = solo(with_key);
+    let (transport, session) = call(&mut caller, 1, "alice");
+    caller.signal(&id("alice"), &answer(&session));
+    caller.transport(transport, TransportInput::Open);
+    assert_eq!(identity(&caller), None);
+}
+
+#[test]
+fn a_key_that_is_known_must_have_signed_the_answer() {
+    let pinned = key("alice").public();
+    type Answer = fn(&Solo, &str) -> String;
+    let answers: [(&str, Answer); 5] = [
+        ("not signed", |_, session| answer(session)),
+        ("of another key", |solo, session| says("mallory", &answer_to(solo, session))),
+        ("to another peer", |solo, session| signed(&key("alice"), "alice", "bob", &answer_to(solo, session))),
+        ("of another peer", |solo, session| signed(&key("alice"), "bob", "me", &answer_to(solo, session))),
+        ("changed", |solo, session| says("alice", &answer_to(solo, session)).replace("answer ", "Answer ")),
+    ];
+    for (what, answer) in answers {
+        let mut solo = solo(with_key);
+        let (transport, session) = call_pinned(&mut solo, "alice", Some(pinned));
+        let answer = answer(&solo, &session);
+        solo.signal(&id("alice"), &answer);
+        assert!(mismatch(&solo), "{what}");
+        assert!(is_aborted(&solo, transport), "{what}");
+        assert_eq!(set_answers(&solo), 0, "{what}");
+        assert_eq!(bodies(&solo).pop(), Some(bye_body(ErrorCode::IdentityMismatch, "")), "{what}");
+    }
+    let mut solo = solo(with_key);
+    let (transport, session) = call_pinned(&mut solo, "alice", Some(pinned));
+    let answer = answer_to(&solo, &session);
+    solo.signal(&id("alice"), &says("alice", &answer));
+    solo.transport(transport, TransportInput::Open);
+    assert_eq!(identity(&solo), Some(pinned));
+}
+
+#[test]
+fn an_id_that_is_a_key_is_that_key_s() {
+    let alice = format!("key:{}", key("alice").public());
+    for (by, right) in [("alice", true), ("mallory", false)] {
+        let mut caller = solo(with_key);
+        let (_, session) = call(&mut caller, 1, &alice);
+        let answer = answer_to(&caller, &session);
+        caller.signal(&id(&alice), &signed(&key(by), &alice, "me", &answer));
+        assert_eq!((mismatch(&caller), set_answers(&caller)), (!right, usize::from(right)), "{by}");
+
+        let mut called = solo(with_key);
+        called.signal(&id(&alice), &signed(&key(by), &alice, "me", &offer("s")));
+        assert_eq!(told(&called).len(), usize::from(!right), "{by}");
+        assert_eq!(called.transports().len(), usize::from(right), "{by}");
+    }
+    let mut called = solo(with_key);
+    called.signal(&id(&alice), &offer("s"));
+    assert_eq!((told(&called), called.transports().len()), (vec![ErrorCode::IdentityMismatch], 0), "unsigned");
+}
+
+#[test]
+fn an_answer_is_to_the_very_words_of_the_offer() {
+    // The broker has put its own key and fingerprint into our offer; the remote has answered in good faith.
+    let mut solo = solo(with_key);
+    let (_, session) = call(&mut solo, 1, "alice");
+    let forged = signed(&key("broker"), "me", "alice", &offer(&session));
+    let answer = answer_to_text(&forged, &session);
+    solo.signal(&id("alice"), &says("alice", &answer));
+    assert!(mismatch(&solo));
+    assert_eq!(set_answers(&solo), 0);
+}
+
+#[test]
+fn an_old_answer_is_none() {
+    let mut solo = solo(with_key);
+    let (_, old) = call_pinned(&mut solo, "alice", Some(key("alice").public()));
+    let recorded = says("alice", &answer_to(&solo, &old));
+    close(&mut solo, ALICE, None);
+    solo.take();
+    solo.command(Command::Connect { connection: ConnectionId(2), to: id("alice"), key: Some(key("alice").public()) });
+    let transport = made(&solo);
+    solo.transport(transport, described("our offer"));
+    let new = session(&solo, "alice");
+    // Under its own session it is about nothing; under the new one it is not what was signed.
+    solo.signal(&id("alice"), &recorded);
+    assert_eq!((set_answers(&solo), closed(&solo, ConnectionId(2))), (0, None));
+    solo.signal(&id("alice"), &recorded.replace(&old, &new));
+    assert_eq!(closed_code(&solo, ConnectionId(2)), Some(ErrorCode::IdentityMismatch));
+}
+
+#[test]
+fn an_old_offer_is_none() {
+    let mut solo = solo(with_key);
+    let recorded = says("bob", &offer("s"));
+    solo.signal(&id("bob"), &recorded);
+    let transport = made(&solo);
+    solo.transport(transport, described("our answer"));
+    solo.transport(transport, TransportInput::Open);
+    solo.transport(transport, TransportInput::Closed);
+    solo.take();
+    solo.signal(&id("bob"), &recorded);
+    assert_eq!(solo.transports(), [], "no address leaves");
+    assert_eq!(bodies(&solo), [bye_body(ErrorCode::IdentityMismatch, "this offer was used before")]);
+    solo.take();
+    solo.signal(&id("bob"), &says("bob", &offer("another")));
+    assert_eq!(solo.transports().len(), 1);
+}
+
+#[test]
+fn of_those_old_offers_not_more_than_a_thousand_are_remembered() {
+    let mut solo = solo(with_key);
+    for call in 0..1_100 {
+        solo.signal(&id("bob"), &says("bob", &offer(&format!("session {call}"))));
+        let transport = made(&solo);
+        solo.transport(transport, failed(ErrorCode::IceFailed));
+        solo.take();
+    }
+    for (call, known) in [(1_099, true), (100, true), (3, false)] {
+        solo.take();
+        solo.signal(&id("bob"), &says("bob", &offer(&format!("session {call}"))));
+        assert_eq!(solo.transports().is_empty(), known, "{call}");
+    }
+}
+
+#[test]
+fn a_session_has_one_key() {
+    // Nothing that others sign, or nobody, moves an open connection.
+    let mut caller = solo(with_key);
+    let (transport, session) = call(&mut caller, 1, "alice");
+    let answer = answer_to(&caller, &session);
+    caller.signal(&id("alice"), &says("alice", &answer));
+    caller.transport(transport, TransportInput::Open);
+    caller.take();
+    let resume = json!({"type": "resume", "linkup": {"v": 1, "session": session, "transport": 0}}).to_string();
+    for text in [bye(&session, "ERR_CONNECTION_CLOSED", ""), resume.clone(), candidate(&session, "far")] {
+        for forged in [text.clone(), says("mallory", &text)] {
+            caller.signal(&id("alice"), &forged);
+            assert_eq!(told(&caller), [ErrorCode::IdentityMismatch], "{forged}");
+            assert_eq!(caller.take().len(), 1, "{forged}");
+        }
+    }
+    caller.signal(&id("alice"), &says("alice", &resume));
+    assert!(caller.transports().iter().any(|(_, command)| *command == TransportCommand::Offer));
+    caller.signal(&id("alice"), &says("alice", &bye(&session, "ERR_CONNECTION_CLOSED", "")));
+    assert_eq!(closed(&caller, ALICE), Some(None));
+}
+
+#[test]
+fn another_transport_is_offered_and_answered_by_the_same_keys() {
+    let mut called = solo(with_key);
+    called.signal(&id("bob"), &says("bob", &offer("s")));
+    let transport = made(&called);
+    called.transport(transport, described("our answer"));
+    called.transport(transport, TransportInput::Open);
+    called.take();
+    let next = json!({"type": "offer", "sdp": "next", "linkup": {"v": 1, "session": "s", "transport": 1}}).to_string();
+    for forged in [next.clone(), says("mallory", &next)] {
+        called.signal(&id("bob"), &forged);
+        assert_eq!((told(&called), called.transports().len()), (vec![ErrorCode::IdentityMismatch], 0));
+        called.take();
+    }
+    let next = says("bob", &next);
+    called.signal(&id("bob"), &next);
+    let transport = made(&called);
+    called.transport(transport, described("next answer"));
+    let answer = called.signals().pop().unwrap().1.linkup.unwrap();
+    let mut caller = solo(with_key);
+    let expected = answer_to_text(&next, "s");
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    assert_eq!(
+        answer.offer.map(|offer| linkup_proto::key::encode(&offer)),
+        expected["linkup"]["offer"].as_str().map(str::to_owned)
+    );
+
+    // The caller's side: an answer to other words is none, and the connection waits for the right one.
+    let (transport, session) = call(&mut caller, 1, "alice");
+    let first = answer_to(&caller, &session);
+    caller.signal(&id("alice"), &says("alice", &first));
+    caller.transport(transport, TransportInput::Open);
+    caller.transport(transport, TransportInput::Silent);
+    let second = made(&caller);
+    caller.transport(second, described("next offer"));
+    let number = |text: &str| {
+        let mut text: Value = serde_json::from_str(text).unwrap();
+        text["linkup"]["transport"] = 1.into();
+        text.to_string()
+    };
+    let right = says("alice", &number(&answer_to(&caller, &session)));
+    caller.take();
+    caller.signal(&id("alice"), &says("alice", &number(&first)));
+    assert_eq!((told(&caller), caller.transports()), (vec![ErrorCode::IdentityMismatch], vec![]));
+    caller.signal(&id("alice"), &right);
+    assert_eq!(set_answers(&caller), 1);
+}
+
+#[test]
+fn a_call_that_takes_the_place_of_ours_is_of_the_peer_that_we_meant() {
+    for (by, right) in [("alice", true), ("mallory", false)] {
+        // "me" is larger than "alice", so that her offer counts.
+        let mut solo = solo(with_key);
+        call_pinned(&mut solo, "alice", Some(key("alice").public()));
+        solo.take();
+        solo.signal(&id("alice"), &signed(&key(by), "alice", "me", &offer("theirs")));
+        let answers = solo.transports().iter().any(|(_, command)| matches!(command, TransportCommand::Answer { .. }));
+        assert_eq!((answers, mismatch(&solo)), (right, !right), "{by}");
+    }
+}
+
+#[test]
+fn a_denial_is_signed_too() {
+    let pinned = Some(key("alice").public());
+    let mut solo = solo(with_key);
+    let (_, session) = call_pinned(&mut solo, "alice", pinned);
+    solo.signal(&id("alice"), &says("alice", &bye(&session, "ERR_DENIED", "busy")));
+    assert_eq!(closed_code(&solo, ALICE), Some(ErrorCode::Denied));
+    let mut solo = common::solo(with_key);
+    let (_, session) = call_pinned(&mut solo, "alice", pinned);
+    solo.signal(&id("alice"), &bye(&session, "ERR_DENIED", "busy"));
+    assert!(mismatch(&solo));
+}
+
+fn with_login(text: &str) -> String {
+    let mut text: Value = serde_json::from_str(text).unwrap();
+    text["linkup"]["login"] = "token".into();
+    text.to_string()
+}
+
+fn judges(config: &mut Config) {
+    with_key(config);
+    config.verifies = true;
+    config.login = Some("mine".into());
+}
+
+#[test]
+fn a_login_travels_with_descriptions_and_is_judged_before_anything_follows() {
+    let wrong = || Error::new(ErrorCode::IdentityMismatch, "expired");
+    for verdict in [Ok(()), Err(wrong())] {
+        let mut caller = solo(judges);
+        let (transport, session) = call(&mut caller, 1, "alice");
+        assert_eq!(caller.signals()[0].1.linkup.as_ref().unwrap().login.as_deref(), Some("mine"));
+        caller.transport(transport, TransportInput::Candidate(address("one")));
+        assert_eq!(caller.signals()[1].1.linkup.as_ref().unwrap().login, None);
+        let answer = with_login(&answer_to(&caller, &session));
+        caller.take();
+        caller.signal(&id("alice"), &says("alice", &answer));
+        caller.signal(&id("alice"), &says("alice", &candidate(&session, "far")));
+        let Some(Event::Request { connection, identity, login, wanted: true, .. }) = caller.events().pop() else {
+            panic!("nobody is asked")
+        };
+        assert_eq!((connection, identity, login.as_deref()), (ALICE, Some(key("alice").public()), Some("token")));
+        assert_eq!(caller.transports(), []);
+        caller.command(Command::Answer { connection, verdict: verdict.clone() });
+        let commands = caller.transports().len();
+        // The answer and the candidate, or the end.
+        assert_eq!(commands, if verdict.is_ok() { 2 } else { 1 });
+        assert_eq!(closed(&caller, ALICE), verdict.clone().err().map(Some));
+        if verdict.is_err() {
+            assert_eq!(bodies(&caller).pop(), Some(bye_body(ErrorCode::IdentityMismatch, "expired")));
+        }
+
+        let mut called = solo(judges);
+        called.signal(&id("bob"), &says("bob", &with_login(&offer("s"))));
+        let Some(Event::Request { connection, wanted: false, .. }) = called.events().pop() else { panic!("not asked") };
+        assert_eq!(called.transports(), []);
+        called.command(Command::Answer { connection, verdict: verdict.clone() });
+        assert_eq!(called.transports().len(), usize::from(verdict.is_ok()));
+    }
+}
+
+#[test]
+fn a_login_without_a_key_says_nothing() {
+    let mut called = solo(judges);
+    called.signal(&id("bob"), &with_login(&offer("s")));
+    assert_eq!(requests(&called), []);
+    assert_eq!(called.transports().len(), 1);
+}
+
+#[test]
+fn calling_is_accepting_but_not_whoever_it_is() {
+    let wrong = Error::new(ErrorCode::IdentityMismatch, "expired");
+    let denied = Error::new(ErrorCode::Denied, "no");
+    // The remote was faster, and we have called since; or its call took the place of ours.
+    for faster in [true, false] {
+        for (verdict, right) in [(Ok(()), true), (Err(denied.clone()), true), (Err(wrong.clone()), false)] {
+            let mut solo = solo(judges);
+            if !faster {
+                call(&mut solo, 1, "alice");
+                solo.take();
+            }
+            solo.signal(&id("alice"), &says("alice", &with_login(&offer("theirs"))));
+            if faster {
+                connect(&mut solo, 1, "alice");
+            }
+            let connection = requests(&solo).pop().unwrap();
+            let answers = |solo: &Solo| {
+                solo.transports()
+                    .iter()
+                    .filter(|(_, command)| matches!(command, TransportCommand::Answer { .. }))
+                    .count()
+            };
+            assert_eq!((connection, answers(&solo)), (ALICE, 0));
+            solo.command(Command::Answer { connection, verdict });
+            assert_eq!((answers(&solo), mismatch(&solo)), (usize::from(right), !right));
+        }
+    }
+}
+
+#[test]
+fn a_login_may_be_renewed() {
+    let mut solo = solo(judges);
+    solo.command(Command::SetLogin { login: Some("newer".into()) });
+    call(&mut solo, 1, "alice");
+    assert_eq!(solo.signals()[0].1.linkup.as_ref().unwrap().login.as_deref(), Some("newer"));
+}
