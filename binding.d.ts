@@ -9,8 +9,8 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** The decision about a REQUEST: a reason denies. */
-export declare function answer(connection: number, reason?: string | undefined | null): void
+/** The decision about a REQUEST: a code with a reason denies. */
+export declare function answer(connection: number, code: string | undefined | null, reason: string): void
 
 /** The decision about an AUTHORIZE: a reason denies. */
 export declare function authorized(question: number, reason?: string | undefined | null): void
@@ -30,8 +30,11 @@ export declare function closeBroker(mailbox: number, token: number, handle: numb
 /** Closes a Peer; `PEER_CLOSED` is its last event. False where it is closed already. */
 export declare function closePeer(peer: number): boolean
 
-/** Connects; what comes of it is an event of the connection whose handle is returned. 0 where the Peer is closed. */
-export declare function connect(peer: number, remote: string): number
+/**
+ * Connects to a peer, which must have the key given; what comes of it is an event of the connection whose handle is
+ * returned. 0 where the Peer is closed.
+ */
+export declare function connect(peer: number, remote: string, key?: string | undefined | null): number
 
 /** Starts a broker and returns its handle; SETTLED with JSON `{addresses, turnAddresses, tls}` follows. */
 export declare function createBroker(mailbox: number, token: number, options: string): number
@@ -53,6 +56,9 @@ export declare function frame(connection: number, kind: number, stream: number, 
 
 /** The STUN and TURN servers of a Peer; SETTLED with JSON follows when the broker has named them: null where the Peer ends before. */
 export declare function iceServers(peer: number, token: number): boolean
+
+/** From now on this is the login that others hear of. */
+export declare function login(peer: number, token?: string | undefined | null): void
 
 /**
  * Looks a name up as Peers do, and not on Node.js' threads, whose end a process waits for; SETTLED with a JSON list of

@@ -849,6 +849,7 @@ module.exports.find = nativeBinding.find
 module.exports.flow = nativeBinding.flow
 module.exports.frame = nativeBinding.frame
 module.exports.iceServers = nativeBinding.iceServers
+module.exports.login = nativeBinding.login
 module.exports.lookup = nativeBinding.lookup
 module.exports.maxMessage = nativeBinding.maxMessage
 module.exports.open = nativeBinding.open

@@ -82,9 +82,52 @@ export interface ConnectRequest {
   from: string;
   /** What it gave as its `metadata`; undefined where it gave none. */
   metadata: any;
-  /** Who it has proved to be. Always null in this version. */
-  identity: null;
+  /**
+   * Who it has proved to be; null where it has no key: a plain simple-peer client, a page without https. Until the connection
+   * is open a call may be an old one that somebody repeats; then nothing comes of it.
+   */
+  identity: RemoteIdentity | null;
 }
+
+/** The key pair of a peer (Ed25519, RFC 8032), by which others know it again. From `createIdentity()` or `loadIdentity()`. */
+export interface Identity {
+  /** 32 bytes as base64url: what others may know. */
+  publicKey: string;
+  /** In Node.js 32 bytes as base64url, in a page a CryptoKey that cannot be read: for nobody else. */
+  privateKey: string | object;
+}
+
+/** Who the remote has proved to be. */
+export interface RemoteIdentity {
+  /** Its key. */
+  readonly publicKey: string;
+  /** What its OpenID Connect ID token says, where it has one and `options.identity.oidc` judges those. */
+  readonly claims?: { readonly [name: string]: unknown };
+}
+
+/** Where the keys of remote peers are remembered: a Map, or something like it that lasts longer. */
+export interface KnownKeys {
+  /** The key of the peer with that id; undefined where it is not known yet. */
+  get(id: string): string | undefined;
+  /** The peer with that id has this key: called once an id, when the first connection is open. */
+  set(id: string, publicKey: string): unknown;
+}
+
+/** The option `identity`. */
+export type IdentityOptions = (Identity | { publicKey?: undefined; privateKey?: undefined }) & {
+  /** The peer's login, and the judge of others': from `oidc()` of `linkup/oidc`. */
+  oidc?: {
+    /** An ID token, or a function that returns one; called again before that expires. */
+    token?: string | (() => string | Promise<string>);
+    /** The claims of a remote's ID token, which belongs to that key; rejects where it is wrong. */
+    verify(token: string, publicKey: string): Promise<{ readonly [name: string]: unknown }>;
+  };
+  /**
+   * Trust on first use: the key that a remote peer has at the first connection is the key of that id. Another one later, or
+   * none, is `ERR_IDENTITY_MISMATCH`, for calls in both directions.
+   */
+  known?: KnownKeys;
+};
 
 /** Options of the library simple-peer that mean something to linkup. Others are ignored, with a process warning. */
 export interface SimplePeerOptions {
@@ -125,6 +168,8 @@ export interface PeerOptions {
   browserUrl?: string | string[];
   /** Options that simple-peer has. */
   simplePeer?: SimplePeerOptions;
+  /** The peer's key, and what it knows of others'. Default: a new key, for the life of this peer. */
+  identity?: IdentityOptions;
   /** STUN and TURN servers: a list, or a function that fetches it before the peer starts. Default: those of the broker. */
   iceServers?: IceServer[] | (() => IceServer[] | Promise<IceServer[]>);
   /** 'relay': only through TURN servers, so that the remote does not learn this side's address. Default: 'all'. */
@@ -178,6 +223,15 @@ export interface CallOptions {
    * the signal has no effect any more.
    */
   signal?: AbortSignal;
+}
+
+/** Options of `connect`. */
+export interface ConnectOptions extends CallOptions {
+  /**
+   * The key that the remote must have: else it rejects `ERR_IDENTITY_MISMATCH`, and no message has passed. An id that begins with `key:` and
+   * goes on with a key says it by itself.
+   */
+  publicKey?: string;
 }
 
 /** Options of `send`. */
@@ -237,7 +291,7 @@ export class Peer extends Emitter<PeerEvents> {
    * Opens a connection; resolves when messages can flow. Calls at the same time share one attempt, and where there is
    * a connection it is returned. An abort of the last one who waits gives the attempt up.
    */
-  connect(peerId: string, options?: CallOptions): Promise<Connection>;
+  connect(peerId: string, options?: ConnectOptions): Promise<Connection>;
   /** Delivers what was accepted for that peer and closes the connection; at once where there is none. */
   disconnect(peerId: string): Promise<void>;
   /** Sends a message as `Connection.send()` does; connects where needed. Calls to one peer keep their order. */
@@ -362,6 +416,8 @@ export class Connection extends Emitter<ConnectionEvents> {
   readonly bufferedAmount: number;
   /** What the remote peer gave as its `metadata`; undefined where it gave none. */
   readonly metadata: any;
+  /** Who the remote has proved to be; null where it has no key: a plain simple-peer client, a page without https. */
+  readonly identity: RemoteIdentity | null;
   /** Which way the bytes go: straight, through a TURN server, through the broker. */
   readonly path: 'direct' | 'turn' | 'broker';
   /**
@@ -588,9 +644,20 @@ export class Broker extends Emitter<BrokerEvents> {
  *
  * @param id By this id others connect to the peer: any non-empty string of at most 256 bytes of UTF-8.
  * @throws TypeError for a bad id or option, with its name
- * @throws LinkupError ERR_UNSUPPORTED for an option of a later version
  */
 export function createPeer(id: string, options?: PeerOptions): Peer;
+
+/**
+ * A new key pair, as the option `identity` takes it. Rejects in a page that is not a secure context (https or localhost), or in a
+ * browser without Ed25519.
+ */
+export function createIdentity(): Promise<Identity>;
+
+/**
+ * The key pair that is kept: in Node.js in that file, readable by its owner only; in a page under that name (default:
+ * 'linkup') in the IndexedDB of its origin. Made where it is not there.
+ */
+export function loadIdentity(name?: string): Promise<Identity>;
 
 /**
  * Starts a broker in this process. Returns at once; `await broker.ready` waits until it listens. Node.js only.

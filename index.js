@@ -10,6 +10,8 @@ const { hub, api } = linkup(engine);
 module.exports = {
   createPeer: api.createPeer,
   createBroker: brokers(hub),
+  createIdentity: api.createIdentity,
+  loadIdentity: api.loadIdentity,
   LinkupError: api.LinkupError,
   Peer: api.Peer,
   Connection: api.Connection,

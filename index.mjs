@@ -2,5 +2,5 @@
 
 import linkup from './index.js';
 
-export const { createPeer, createBroker, LinkupError, Peer, Connection, Broker } = linkup;
+export const { createPeer, createBroker, createIdentity, loadIdentity, LinkupError, Peer, Connection, Broker } = linkup;
 export default linkup;

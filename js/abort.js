@@ -3,20 +3,26 @@
 
 const { check, checkNames, checkType } = require('./check');
 const { LinkupError } = require('./errors');
+const { checkKey, keyOfId } = require('./identity');
 
 /**
- * The options of a call, checked: `{signal, ack}`, of which `ack` is for messages only. Throws where they are wrong, or
- * the signal has fired already.
+ * The options of a call, checked: `{signal, ack, publicKey}`, of which each call has only some. Throws where they are wrong,
+ * or the signal has fired already.
  */
 function callOptions(options = {}, peerId, names = ['signal', 'ack']) {
   checkNames(options, names);
-  const { signal, ack } = options;
+  const { signal, ack, publicKey } = options;
   checkType(ack, 'boolean', 'options.ack');
   if (signal !== undefined) {
     check(typeof signal?.addEventListener === 'function', 'options.signal', 'must be an AbortSignal');
     if (signal.aborted) throw aborted(signal, peerId);
   }
-  return { signal, ack };
+  if (publicKey !== undefined) {
+    checkKey(publicKey, 'options.publicKey');
+    const rule = 'is not the key that the id is';
+    check((keyOfId(peerId) ?? publicKey) === publicKey, 'options.publicKey', rule);
+  }
+  return { signal, ack, publicKey };
 }
 
 /** Calls `abort(error)` when the signal fires, until the function returned is called. */

@@ -33,6 +33,11 @@ class Connection extends Emitter {
     return this.#link.metadata;
   }
 
+  /** Who the remote has proved to be: its `publicKey`, and the `claims` of its login; null where it has no key. */
+  get identity() {
+    return this.#link.identity;
+  }
+
   /** 'direct', 'turn' or 'broker'. */
   get path() {
     return this.#link.path;

@@ -2,6 +2,7 @@
 // The engine of Node.js: the addon's functions, and what js/ needs of Node.js itself. The one file that knows them.
 
 const addon = require('../binding.js');
+const { createIdentity, isPair, loadIdentity } = require('./identity-native');
 const { streamDuplex } = require('./stream-native');
 
 // Node.js ends a process that waits for nothing but the addon: a timer of 24.8 days holds it.
@@ -41,6 +42,9 @@ const { parse } = JSON;
 module.exports = {
   ...addon,
   createPeer,
+  createIdentity,
+  loadIdentity,
+  isPair,
   parse,
   hold,
   pause,

@@ -4,6 +4,7 @@
 // the first peer. The rules are in page/.
 
 const EVENTS = require('./events');
+const { createIdentity, loadIdentity } = require('./page/identity');
 const { PagePeer } = require('./page/peer');
 const { failure } = require('./page/signal');
 const { streamPair } = require('./page/stream');
@@ -49,7 +50,7 @@ const engine = {
   parse: (value) => value,
 
   createPeer: (_mailbox, options) => new PagePeer(options, put),
-  connect: (peer, remote) => peer.connect(remote),
+  connect: (peer, remote, key) => peer.connect(remote, key),
   send: (link, data, token) => link.transport?.send(data, token) ?? -1,
   frame: (link, kind, stream, body) => link.transport?.frame(kind, stream, body) ?? -1,
   flow: (link, open) => link.transport?.flow(open),
@@ -57,7 +58,12 @@ const engine = {
   path: (link) => link.transport?.path,
   maxMessage: (link) => link.transport?.maxMessage ?? 0,
   close: (link, code, message) => link.peer.close(link, code && failure(code, message)),
-  answer: (link, reason) => link.peer.decide(link, reason),
+  answer: (link, code, reason) => link.peer.decide(link, code && failure(code, reason)),
+  login: (peer, token) => peer.setLogin(token),
+  createIdentity,
+  loadIdentity,
+  // WebCrypto does not make the public half of a private key.
+  isPair: () => true,
   transformed: (peer, transport, sdp) => peer.transformed(transport, sdp),
   find: (peer, token, id) => peer.look(token, id),
   closePeer: (peer) => peer.closePeer(),

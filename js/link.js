@@ -5,6 +5,7 @@
 const { callOptions, onAbort } = require('./abort');
 const { Connection } = require('./connection');
 const { LinkupError, bufferFull, connectionClosed, unsupported } = require('./errors');
+const { stranger } = require('./identity');
 const { checkSize, sizeOf, tooLarge } = require('./message');
 const { Loops } = require('./messages');
 const { Streams, checkStream } = require('./streams');
@@ -17,6 +18,7 @@ class Link {
   state = 'connecting';
   handle = undefined;
   metadata = undefined;
+  identity = null;
   /** The link to the same peer whose end this one waits for before it starts, and the one that waits for this. */
   previous = undefined;
   next = undefined;
@@ -38,9 +40,11 @@ class Link {
   #concluding;
   #late;
 
-  constructor(roster, remote) {
+  /** `pinned`: the key that the remote must have. */
+  constructor(roster, remote, pinned) {
     this.roster = roster;
     this.remote = remote;
+    this.pinned = pinned;
     this.connection = new Connection(this);
   }
 
@@ -92,12 +96,17 @@ class Link {
     return this.#loops.add();
   }
 
-  /** Resolves with the Connection when it is open. */
-  ready(signal) {
-    if (this.#flows) return Promise.resolve(this.connection);
+  /** Resolves with the Connection when it is open, to a remote with that key where one is given. */
+  ready(signal, publicKey) {
+    if (this.#flows) return this.#checked(publicKey);
     return new Promise((resolve, reject) => {
-      this.#wait(this.#waiters, { resolve, reject }, signal);
+      this.#wait(this.#waiters, { resolve: () => resolve(this.#checked(publicKey)), reject }, signal);
     });
+  }
+
+  async #checked(publicKey) {
+    if (publicKey !== undefined && this.identity?.publicKey !== publicKey) throw stranger(this.remote);
+    return this.connection;
   }
 
   /** `Connection.stats()`. */
@@ -158,7 +167,8 @@ class Link {
   }
 
   /** The engine says that messages can flow. */
-  opened({ metadata, caller }) {
+  opened({ metadata, caller }, identity) {
+    this.identity = identity;
     const { engine, limits } = this.roster;
     this.live = true;
     this.#streams = new Streams(this, caller);
@@ -168,7 +178,7 @@ class Link {
     const closing = this.state === 'closing';
     this.state = 'open';
     const rest = this.#flush();
-    settle(this.#waiters, (waiter) => waiter.resolve(this.connection));
+    settle(this.#waiters, (waiter) => waiter.resolve());
     if (closing) {
       this.state = 'closing';
       engine.close(this.handle, null, '');

@@ -19,7 +19,13 @@ function linkup(engine) {
     return new PeerCore(hub, settings, (core) => new Peer(core)).peer;
   }
 
-  return { hub, api: { createPeer, Peer, Connection, LinkupError } };
+  /** A new key, by which other peers can know a peer of this application again. */
+  const createIdentity = () => engine.createIdentity();
+
+  /** The same, kept: in Node.js in a file, in a page in its IndexedDB. Made where it is not there. */
+  const loadIdentity = (name) => engine.loadIdentity(name);
+
+  return { hub, api: { createPeer, createIdentity, loadIdentity, Peer, Connection, LinkupError } };
 }
 
 module.exports = { linkup };

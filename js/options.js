@@ -2,8 +2,8 @@
 // The options of createPeer: checks what the application gave, fills in the defaults, and makes of it what the engine
 // takes. Every wrong value is a TypeError that names its option. Runs nothing, opens nothing.
 
-const { LinkupError } = require('./errors');
 const { iceServersOf } = require('./ice');
+const { readIdentity } = require('./identity');
 const { utf8Length } = require('./message');
 const { readSimplePeer } = require('./simple-peer');
 const { check, checkNames, checkNumbers, checkText, checkType } = require('./check');
@@ -45,16 +45,13 @@ function checkName(text, name) {
 /**
  * Reads the arguments of createPeer.
  *
- * @returns {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} `engine` is
- *   for the engine's createPeer; `iceServers` is there where they have to be fetched
+ * @returns {{engine: object, accept?: Function, oidc?: object, known?: Map, sdpTransform?: Function, iceServers?: Function}}
+ *   `engine` is for the engine's createPeer; `iceServers` is there where they have to be fetched
  */
 function readOptions(id, options = {}, host) {
   checkId(id, 'id');
   const { ownOptions = [] } = host;
   checkNames(options, [...NAMES, ...ownOptions]);
-  if (options.identity !== undefined) {
-    throw new LinkupError('ERR_UNSUPPORTED', 'options.identity: comes later');
-  }
   const { accept, token, iceServers } = options;
   checkType(accept, 'function', 'options.accept');
   checkType(token, 'string', 'options.token');
@@ -62,8 +59,11 @@ function readOptions(id, options = {}, host) {
   const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;
   check(['all', 'relay'].includes(iceTransportPolicy), 'options.iceTransportPolicy', "must be 'all' or 'relay'");
   const fetched = typeof iceServers === 'function';
+  const { oidc, known, engine } = readIdentity(options.identity, id, host);
   return {
     accept,
+    oidc,
+    known,
     sdpTransform,
     iceServers: fetched ? iceServers : undefined,
     engine: {
@@ -72,7 +72,8 @@ function readOptions(id, options = {}, host) {
       ...readBrokers(options, host),
       token,
       metadata: readMetadata(options.metadata, 'options.metadata'),
-      asks: accept !== undefined,
+      ...engine,
+      asks: (accept ?? known) !== undefined,
       transforms: sdpTransform !== undefined,
       ...simplePeer,
       iceServers: fetched ? [] : readIceServers(iceServers, config.iceServers),

@@ -5,5 +5,5 @@ import { linkup } from './linkup.js';
 
 const { api } = linkup(engine);
 
-export const { createPeer, LinkupError, Peer, Connection } = api;
+export const { createPeer, createIdentity, loadIdentity, LinkupError, Peer, Connection } = api;
 export default api;

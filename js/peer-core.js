@@ -4,6 +4,8 @@
 
 const { LinkupError } = require('./errors');
 const { iceServersOf } = require('./ice');
+const { Logins } = require('./logins');
+const { stranger } = require('./identity');
 const { checkId } = require('./options');
 const { Roster } = require('./roster');
 
@@ -19,18 +21,21 @@ class PeerCore {
   #closing;
   #ended;
   #warned = new Set();
+  #logins;
 
   /**
    * @param {Hub} hub
-   * @param {{engine: object, accept?: Function, sdpTransform?: Function, iceServers?: Function}} settings from options.js
+   * @param {object} settings from options.js
    */
   constructor(hub, settings, makePeer) {
     this.hub = hub;
     this.settings = settings;
     this.id = settings.engine.id;
     this.roster = new Roster(this, settings.engine.limits);
+    this.#logins = new Logins(settings);
     this.peer = makePeer(this);
-    if (settings.iceServers) this.#fetchIceServers(settings.iceServers);
+    const { iceServers, oidc } = settings;
+    if (iceServers || oidc?.token !== undefined) this.#prepare(iceServers);
     else this.#create();
     this.hold(true);
   }
@@ -86,17 +91,35 @@ class PeerCore {
     return false;
   }
 
-  /** A remote wants to connect. */
-  async request(handle, { from, metadata }) {
-    let reason = null;
+  /** A remote wants to connect; or it is `wanted`, and only its login is to be judged. */
+  async request(handle, { from, metadata, key, login, wanted }) {
+    const { accept } = this.settings;
+    let code = null;
+    let reason = '';
     try {
-      const asked = { from, metadata: metadata ?? undefined, identity: null };
-      const verdict = this.finished ? 'the peer is closing' : await this.settings.accept(asked);
-      if (verdict === false || typeof verdict === 'string') reason = verdict || 'denied';
+      if ((this.keyOf(from) ?? key) !== key) throw stranger(from);
+      const identity = await this.#logins.judge(handle, key, login);
+      const verdict = this.finished
+        ? 'the peer is closing'
+        : !wanted && (await accept?.({ from, metadata: metadata ?? undefined, identity }));
+      if (typeof verdict === 'string' || (verdict === false && !wanted)) throw verdict || 'denied';
     } catch (error) {
+      code = error?.code === 'ERR_IDENTITY_MISMATCH' ? error.code : 'ERR_DENIED';
       reason = String(error?.message ?? error ?? '') || 'denied';
     }
-    this.hub.engine.answer(handle, reason);
+    this.hub.engine.answer(handle, code, reason);
+  }
+
+  /** The key that a remote is known by. */
+  keyOf(id) {
+    return this.settings.known?.get(id) ?? undefined;
+  }
+
+  /** Who a remote has proved to be whose connection is open. */
+  identityOf(handle, { remote, key }) {
+    const { known } = this.settings;
+    if (key && known && known.get(remote) === undefined) known.set(remote, key);
+    return this.#logins.identity(handle, key);
   }
 
   /** A description that the application wants to change. */
@@ -127,17 +150,32 @@ class PeerCore {
     this.roster.startAll();
   }
 
-  #fetchIceServers(servers) {
-    const fetch = async () => iceServersOf(await servers(), 'options.iceServers');
-    this.#created = fetch()
-      .catch((cause) => {
-        this.#report('ERR_ICE_FAILED', 'options.iceServers', cause);
-        return [];
-      })
-      .then((list) => {
-        this.settings.engine.iceServers = list;
-        this.#create();
+  /** Fetches what has to be there before the peer starts. */
+  async #fetch(iceServers) {
+    const { engine } = this.settings;
+    try {
+      if (iceServers) engine.iceServers = iceServersOf(await iceServers(), 'options.iceServers');
+    } catch (cause) {
+      this.#report('ERR_ICE_FAILED', 'options.iceServers', cause);
+    }
+    engine.login = await this.#login();
+    this.#create();
+  }
+
+  #prepare(iceServers) {
+    this.#created = this.#fetch(iceServers);
+  }
+
+  /** The application's own ID token, and another one before it expires. */
+  async #login() {
+    try {
+      return await this.#logins.token(async () => {
+        const token = await this.#login();
+        if (token !== undefined && !this.finished) this.hub.engine.login(this.handle, token);
       });
+    } catch (cause) {
+      this.#report('ERR_NOT_AUTHORIZED', 'options.identity.oidc.token', cause);
+    }
   }
 
   #report(code, what, cause) {
@@ -150,6 +188,7 @@ class PeerCore {
     this.hold(true);
     this.finished = true;
     this.state = 'closed';
+    this.#logins.stop();
     const pending = this.roster.closing();
     await this.#created;
     const results = await Promise.allSettled(pending);

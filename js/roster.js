@@ -39,8 +39,8 @@ class Roster {
   connect(id, options) {
     try {
       this.#check(id);
-      const { signal } = callOptions(options, id, ['signal']);
-      return this.#reach(id).ready(signal);
+      const { signal, publicKey } = callOptions(options, id, ['signal', 'publicKey']);
+      return this.#reach(id, publicKey).ready(signal, publicKey);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -93,7 +93,7 @@ class Roster {
     }
     const { connection } = link;
     Map.prototype.set.call(this.connections, info.remote, connection);
-    link.opened(info);
+    link.opened(info, this.core.identityOf(handle, info));
     // It came up while the peer closes: that closes it, too, after what the remote has sent.
     if (this.core.finished) link.expectClose();
     if (info.incoming) this.core.peer.emit('connection', connection);
@@ -153,10 +153,10 @@ class Roster {
   }
 
   /** The link that messages to `id` go over; made where there is none. */
-  #reach(id) {
+  #reach(id, publicKey) {
     const last = this.#links.get(id);
     if (last?.usable) return last;
-    const link = new Link(this, id);
+    const link = new Link(this, id, publicKey ?? this.core.keyOf(id));
     this.#links.set(id, link);
     link.previous = last;
     if (last) last.next = link;
@@ -167,7 +167,7 @@ class Roster {
   #start(link) {
     const { core } = this;
     if (link.handle !== undefined || link.previous || core.handle === undefined) return;
-    link.handle = this.engine.connect(core.handle, link.remote);
+    link.handle = this.engine.connect(core.handle, link.remote, link.pinned);
     core.hub.links.set(link.handle, link);
   }
 

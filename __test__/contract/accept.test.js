@@ -1,7 +1,7 @@
 'use strict';
 // The called side decides.
 
-const { assert, linkup, registered, rejects, test, took, within } = require('./harness');
+const { assert, linkup, next, registered, rejects, test, took, within } = require('./harness');
 
 const FORMS = {
   false: [() => false, undefined],
@@ -49,8 +49,9 @@ test('accept is told who calls', async () => {
   const requests = [];
   const accept = (request) => requests.push(request);
   const [a, b] = await Promise.all([registered('a', { metadata: { v: [1] } }), registered('b', { accept })]);
+  const incoming = next(b, 'connection');
   await within(a.connect(b.id), 'connect');
-  assert.deepEqual(requests, [{ from: a.id, metadata: { v: [1] }, identity: null }]);
+  assert.deepEqual(requests, [{ from: a.id, metadata: { v: [1] }, identity: (await incoming).identity }]);
 });
 
 test('a denial takes a round trip, not a time-out', async () => {

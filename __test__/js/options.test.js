@@ -2,10 +2,12 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
+const { isPair } = require('../../js/identity-native');
 const { readOptions } = require('../../js/options');
 
 const warnings = [];
 const host = {
+  isPair,
   warn: (message) => warnings.push(message),
   defaultBroker: () => ({ url: 'ws://localhost:5000', embedded: true }),
 };
@@ -23,6 +25,7 @@ test('the defaults', () => {
     id: 'me',
     brokers: ['ws://localhost:5000'],
     embedded: true,
+    verifies: false,
     asks: false,
     transforms: false,
     trickle: true,
@@ -106,7 +109,7 @@ test('iceTransportPolicy', () => {
   bad({ iceTransportPolicy: 'none' }, 'options.iceTransportPolicy: ');
 });
 
-test('accept, token, identity', () => {
+test('accept, token', () => {
   const accept = () => true;
   assert.equal(read({ accept }).accept, accept);
   assert.equal(read({ accept }).engine.asks, true);
@@ -114,7 +117,46 @@ test('accept, token, identity', () => {
   assert.equal(read({ token: 't' }).engine.token, 't');
   bad({ token: 1 }, 'options.token: ');
   bad({ token: '\ud800' }, 'options.token: ');
-  assert.throws(() => read({ identity: {} }), { name: 'LinkupError', code: 'ERR_UNSUPPORTED' });
+});
+
+const KEYS = {
+  publicKey: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  privateKey: 'nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A',
+};
+
+test('identity: a key pair, a judge of logins, the keys of others', () => {
+  const { engine } = read({ identity: KEYS });
+  assert.deepEqual([engine.publicKey, engine.privateKey, engine.verifies], [...Object.values(KEYS), false]);
+  const other = '3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08';
+  for (const identity of [
+    5,
+    null,
+    { key: 1 },
+    { publicKey: KEYS.publicKey },
+    { privateKey: KEYS.privateKey },
+    { ...KEYS, publicKey: other },
+    { ...KEYS, publicKey: `${KEYS.publicKey.slice(0, -1)}p` },
+    { ...KEYS, publicKey: `${KEYS.publicKey}=` },
+    { ...KEYS, privateKey: 'short' },
+    { ...KEYS, privateKey: {} },
+    { known: [] },
+    { known: { get() {} } },
+    { oidc: 5 },
+  ]) {
+    bad({ identity }, 'options.identity');
+  }
+  const oidc = { verify() {} };
+  assert.deepEqual([read({ identity: { oidc } }).oidc, read({ identity: { oidc } }).engine.verifies], [oidc, true]);
+  const known = new Map();
+  assert.equal(read({ identity: { known } }).known, known);
+  assert.equal(read({ identity: { known } }).engine.asks, true);
+});
+
+test('an id that is a key needs that key', () => {
+  const id = `key:${KEYS.publicKey}`;
+  assert.equal(read({ identity: KEYS }, id).engine.id, id);
+  assert.throws(() => read({}, id), { name: 'TypeError', message: /^id: / });
+  for (const plain of ['key:', 'key:alice', `Key:${KEYS.publicKey}`, `${id}x`]) assert.equal(read({}, plain).engine.id, plain);
 });
 
 test('metadata is JSON of at most 16 KiB', () => {

@@ -4,6 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
+const { Books } = require('../../js/page/books');
 const { PagePeer } = require('../../js/page/peer');
 const { readSignal, writeSignal } = require('../../js/page/signal');
 const { LINKUP, PLAIN, CONNECTING } = require('../../js/page/states');
@@ -265,28 +266,30 @@ test('a remote that takes next to nothing gets no frames', async () => {
   transport.abort();
 });
 
-test('descriptions say what we take, and other signals do not', () => {
+test('descriptions say what we take, and other signals do not', async () => {
   const sent = [];
   const limits = { messageBytes: 12_345 };
-  const self = {
-    options: { id: 'a', metadata: 1, limits },
-    broker: { registered: true, send: (one) => sent.push(one) },
-  };
+  const books = new Books({ id: 'a', metadata: 1, limits }, () => {});
+  books.broker = { registered: true, send: (one) => sent.push(one) };
   const link = { remote: 'b', session: 's', kind: LINKUP };
-  const send = (...args) => {
-    PagePeer.prototype.sendSignal.call(self, link, ...args);
-    return JSON.parse(sent.pop().message.signal).linkup;
+  const send = async (...args) => {
+    books.sendSignal(link, ...args);
+    await books.going;
+    const { linkup } = JSON.parse(sent.pop().message.signal);
+    if (link.kind === LINKUP) assert.match(linkup.key, /^[\w-]{43}$/);
+    delete linkup?.key;
+    return linkup;
   };
   const receive = { message: 12_345, window: 8 * 1024 * 1024, resume: true, relay: true };
   for (const type of ['offer', 'answer']) {
-    assert.deepEqual(send({ type, sdp: 'v=0' }), { v: 1, session: 's', metadata: 1, receive });
+    assert.deepEqual(await send({ type, sdp: 'v=0' }), { v: 1, session: 's', metadata: 1, receive });
   }
-  assert.deepEqual(send({ type: 'bye' }, { bye: 1 }), { v: 1, session: 's', bye: 1 });
+  assert.deepEqual(await send({ type: 'bye' }, { bye: 1 }), { v: 1, session: 's', bye: 1 });
   link.number = 3;
-  assert.deepEqual(send({ type: 'offer', sdp: 'v=0' }), { v: 1, session: 's', transport: 3 });
-  assert.deepEqual(send({ type: 'resume' }), { v: 1, session: 's', transport: 3 });
+  assert.deepEqual(await send({ type: 'offer', sdp: 'v=0' }), { v: 1, session: 's', transport: 3 });
+  assert.deepEqual(await send({ type: 'resume' }), { v: 1, session: 's', transport: 3 });
   link.kind = PLAIN;
-  assert.equal(send({ type: 'offer', sdp: 'v=0' }), undefined);
+  assert.equal(await send({ type: 'offer', sdp: 'v=0' }), undefined);
 });
 
 test('what a remote takes: as it says, or what is usual; windows have a least size', () => {

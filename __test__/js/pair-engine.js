@@ -183,11 +183,11 @@ function pairEngine({ auto = true, batch = 256, plain = false, stream = streamDu
       if (code !== null) finish(end, failed(code, message));
       else if (auto) setImmediate(() => finish(end));
     },
-    answer(handle, reason) {
+    answer(handle, code, reason) {
       const { end, target } = ends.get(handle);
       ends.delete(handle);
-      if (reason === null) join(end, target);
-      else finish(end, failed('ERR_DENIED', reason));
+      if (code === null) join(end, target);
+      else finish(end, failed(code, reason));
     },
     find(_peer, token, id) {
       if (auto) put(KIND.SETTLED, token, JSON.stringify(named(id) !== undefined));

@@ -60,8 +60,7 @@ const SAME = {
   'keyof linkup.BrokerAuth': broker.AUTH,
   "keyof NonNullable<linkup.BrokerOptions['timeouts']>": Object.keys(broker.TIMEOUTS),
   'keyof linkup.BrokerEvents': events(/\bthis\.emit\('(\w+)'/g, 'broker-native.js'),
-  // What is refused as coming later has no type yet.
-  'keyof linkup.PeerOptions': [...NAMES.filter((name) => name !== 'identity'), ...ownOptions],
+  'keyof linkup.PeerOptions': [...NAMES, ...ownOptions],
   "keyof NonNullable<linkup.PeerOptions['timeouts']>": Object.keys(settings.timeouts),
   "keyof NonNullable<linkup.PeerOptions['limits']>": Object.keys(settings.limits),
 };

@@ -12,8 +12,10 @@ createPeer('a', { brokerURL: 'ws://localhost' });
 createPeer('a', { timeouts: { conect: 1 } });
 // @ts-expect-error a limit is a number
 createPeer('a', { limits: { connections: '1' } });
-// @ts-expect-error options of a later version
-createPeer('a', { identity: {} });
+// @ts-expect-error a key pair is both
+createPeer('a', { identity: { publicKey: 'a' } });
+// @ts-expect-error remembered keys are like a Map
+createPeer('a', { identity: { known: [] } });
 // @ts-expect-error simple-peer's, but not linkup's
 createPeer('a', { simplePeer: { initiator: true } });
 // @ts-expect-error an ICE server has urls

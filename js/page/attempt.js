@@ -7,7 +7,18 @@ const { Books, Link } = require('./books');
 const { uuid } = require('./random');
 const { isRelay } = require('./relay');
 const { failure } = require('./signal');
-const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LINKUP, PLAIN, RESUMING, WAITING } = require('./states');
+const {
+  ANSWERING,
+  ASKING,
+  CALLING,
+  CLOSING,
+  CONNECTING,
+  JUDGING,
+  LINKUP,
+  PLAIN,
+  RESUMING,
+  WAITING,
+} = require('./states');
 
 /** How often a peer that may be on its way back to the broker is asked for. */
 const ASK_AGAIN_AFTER = 100;
@@ -19,16 +30,18 @@ const REPEAT_AFTER = 2000;
 
 class Attempts extends Books {
   /** The link of a call, which the application will hear of. */
-  connect(remote) {
+  connect(remote, pinned) {
     const known = this.current(remote);
     if (known) {
       // The remote was faster. Where its connection is open, the event that says so is on its way.
       if (known.isAttempt) {
         // Its attempt becomes ours. Calling is accepting.
         known.wanted = true;
+        if (!known.key) known.pinned ??= pinned;
         known.stop('end');
         this.limit(known);
-        this.accept(known);
+        if (known.login) this.ask(known);
+        else this.accept(known);
       }
       return known;
     }
@@ -45,6 +58,7 @@ class Attempts extends Books {
       return link;
     }
     const link = this.insert(remote, true);
+    link.pinned ??= pinned;
     this.begin(link);
     return link;
   }
@@ -135,6 +149,12 @@ class Attempts extends Books {
     link.stop('again');
   }
 
+  /** The application is to say what becomes of a call, or of the login of whom it has called. */
+  ask(link) {
+    const { remote, metadata, key, login, wanted } = link;
+    this.put(EVENTS.REQUEST, link, { peer: this, from: remote, metadata, key, login, wanted });
+  }
+
   /** Takes a caller's offer: the transport comes to be. */
   accept(link) {
     if (link.state !== ASKING) return;
@@ -194,7 +214,7 @@ class Attempts extends Books {
   /** Says everything again: the remote may have missed it. A linkup peer knows what it has heard already. */
   repeat(link) {
     // An offer that is answered stays answered: again, it would be a new call to a peer that has lost this one.
-    if (link.kind !== PLAIN) link.passed = Math.min(link.passed, link.stage === CONNECTING ? 1 : 0);
+    if (link.kind !== PLAIN) link.passed = Math.min(link.passed, [JUDGING, CONNECTING].includes(link.stage) ? 1 : 0);
     this.#passOn(link);
   }
 

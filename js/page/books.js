@@ -3,14 +3,18 @@
 // to the broker. Knows no rule. The same in Rust: crates/core/src/{link,peer}.rs.
 
 const EVENTS = require('../events');
+const { keyOfId } = require('../identity');
 const { WINDOW } = require('./receiver');
 const { canRelay, isRelay } = require('./relay');
+const { canSign, digest, keysOf, sign } = require('./identity');
 const { writeSignal } = require('./signal');
-const { CLOSING, ENDED, OPEN, RESUMING, UNKNOWN, WAITING } = require('./states');
+const { CLOSING, ENDED, OPEN, PLAIN, RESUMING, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
 
 // Timers of browsers end here; a longer one would be due at once.
 const LONGEST = 2 ** 31 - 1;
+/** So many calls that are over are remembered. */
+const MEMORY = 1024;
 
 /** One relation to one remote peer, from the first thought of calling it to the last byte. */
 class Link {
@@ -46,6 +50,13 @@ class Link {
   audible = false;
   /** The registration through which a signal of the remote came last. */
   heardIn = 0;
+  /** The key that the remote must have, and the one that it has shown in this session. */
+  pinned;
+  /** The names of the last offers of this session: ours, and the remote's. */
+  offered;
+  heard;
+  /** Our bye, signed, for when the page goes and there is no time. */
+  lastWord;
   /** What a linkup peer takes, as its description says. */
   receive;
   /** When the attempt's time began. */
@@ -59,6 +70,7 @@ class Link {
     this.peer = peer;
     this.remote = remote;
     this.wanted = wanted;
+    this.pinned = keyOfId(remote);
     this.reset();
   }
 
@@ -66,6 +78,8 @@ class Link {
   reset() {
     this.kind = UNKNOWN;
     this.metadata = undefined;
+    this.key = undefined;
+    this.login = undefined;
     this.clear();
     /** The request to the broker, whether the remote is there. */
     this.question = undefined;
@@ -135,6 +149,10 @@ class Books {
   /** Oldest first. */
   links = new Set();
   broker;
+  /** Settles when all that was to be sent to other peers is signed, and out. */
+  going = Promise.resolve();
+  #keys;
+  #over = new Set();
 
   /**
    * @param {object} options as js/options.js makes them
@@ -143,6 +161,7 @@ class Books {
   constructor(options, put) {
     this.options = options;
     this.put = put;
+    if (canSign()) this.#keys = keysOf(options);
   }
 
   putError(error, remote) {
@@ -173,10 +192,21 @@ class Books {
   /** Takes a link out of all books; false where it was not there. */
   remove(link) {
     if (!this.links.delete(link)) return false;
+    if (link.heard && link.key) this.#answered(link);
     link.state = ENDED;
     this.broker.forget(link.question);
     link.stop();
     return true;
+  }
+
+  /** The sessions of callers that were answered and are over: who makes the same call again is not the caller. */
+  hasAnswered({ remote, session }) {
+    return this.#over.has(`${session} ${remote}`);
+  }
+
+  #answered({ remote, session }) {
+    this.#over.add(`${session} ${remote}`);
+    if (this.#over.size > MEMORY) this.#over.delete(this.#over.values().next().value);
   }
 
   /** Gives a link a transport: for a call, or for the answer to an offer. `peer` hears of one that is to take its place. */
@@ -193,18 +223,55 @@ class Books {
     link.transport = undefined;
   }
 
-  /** Sends a signal, where there is a registration: the broker passes on nobody else's. */
-  sendSignal({ remote, session, kind, number }, body, extra) {
+  /** From now on this is the login that others hear of. */
+  setLogin(token) {
+    this.options.login = token;
+  }
+
+  /** Sends a signal, where there is a registration: the broker passes on nobody else's. `link` may be one that is gone. */
+  sendSignal(link, body, extra) {
     if (!this.broker.registered) return;
-    const { id, metadata, limits } = this.options;
+    const { remote, session, kind, number, heard } = link;
+    const { metadata, limits, login } = this.options;
     const about = {
       metadata,
+      login,
       receive: { message: limits.messageBytes, window: WINDOW, resume: true, relay: canRelay() },
     };
-    const more = number ? { transport: number } : body.sdp && about;
-    const signal = writeSignal(kind, session, body, extra ?? more);
-    this.broker.send({ message: { type: 'signal', from: id, to: remote, signal } });
+    const more = extra ?? (number ? { transport: number } : body.sdp && about);
+    const { type } = body;
+    const write = (key) => {
+      const offer = type === 'answer' ? heard : undefined;
+      return writeSignal(kind, session, body, { ...more, key, offer });
+    };
+    if (!this.#keys) return this.#pass(remote, write());
+    const next = async () => {
+      const keys = kind !== PLAIN && type !== 'relay' && (await this.#keys);
+      const text = write(keys?.publicKey);
+      if (type === 'offer') link.offered = await digest(text);
+      this.#pass(remote, await this.#signed(keys, remote, text));
+      if (!body.sdp) return;
+      const bye = writeSignal(kind, session, { type: 'bye' }, { ...goodbye(), key: keys?.publicKey });
+      link.lastWord = await this.#signed(keys, remote, bye);
+    };
+    this.going = this.going.then(next, next);
+  }
+
+  /** The page goes away: what was signed before can still be sent; false where there is nothing. */
+  sendLastWord({ remote, lastWord }) {
+    if (lastWord) this.#pass(remote, lastWord);
+    return lastWord;
+  }
+
+  #signed(keys, remote, text) {
+    return keys ? sign(keys, this.options.id, remote, text) : text;
+  }
+
+  #pass(to, signal) {
+    if (this.broker.registered) this.broker.send({ message: { type: 'signal', from: this.options.id, to, signal } });
   }
 }
+
+const goodbye = () => ({ bye: { code: 'ERR_CONNECTION_CLOSED', reason: '' } });
 
 module.exports = { Books, Link };

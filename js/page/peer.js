@@ -7,7 +7,18 @@ const { session } = require('./broker');
 const { dropSecret } = require('./secrets');
 const { failure, reasonOf } = require('./signal');
 const { Signaling } = require('./signaling');
-const { ANSWERING, ASKING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, RESUMING, WAITING } = require('./states');
+const {
+  ANSWERING,
+  ASKING,
+  CLOSING,
+  CONNECTING,
+  JUDGING,
+  LEAVING,
+  LINKUP,
+  OPEN,
+  RESUMING,
+  WAITING,
+} = require('./states');
 
 /** How long the words of a remote that has cut the connection may take through the broker. */
 const WORDS = 300;
@@ -44,11 +55,15 @@ class PagePeer extends Signaling {
     this.#cut(link, error ?? failure('ERR_CONNECTION_CLOSED', 'the connection was closed before it was open'));
   }
 
-  /** The decision about a caller: a reason denies. */
-  decide(link, reason) {
-    if (link.state !== ASKING) return;
-    if (reason === null) this.accept(link);
-    else this.end(link, null, 'ERR_DENIED', reason);
+  /** The decision about a caller, or about the login of a peer that was called: an error denies. */
+  decide(link, error) {
+    const { state, wanted } = link;
+    if (state !== ASKING && state !== JUDGING) return;
+    // Calling is accepting; but only the peer that was meant.
+    if (error && (!wanted || error.code === 'ERR_IDENTITY_MISMATCH')) {
+      this.end(link, wanted ? error : null, error.code, reasonOf(error.message));
+    } else if (state === ASKING) this.accept(link);
+    else this.takeAnswer(link);
   }
 
   transformed(transport, sdp) {
@@ -78,7 +93,7 @@ class PagePeer extends Signaling {
   /** The page goes away, and nobody here hears anything any more. */
   leave() {
     for (const link of this.links) {
-      this.sendBye(link, 'ERR_CONNECTION_CLOSED');
+      if (!this.sendLastWord(link)) this.sendBye(link, 'ERR_CONNECTION_CLOSED');
       link.transport?.abort();
     }
   }
@@ -103,13 +118,13 @@ class PagePeer extends Signaling {
 
   opened(link) {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
-    const { remote, metadata, kind } = link;
+    const { remote, metadata, kind, key } = link;
     const caller = link.state === CONNECTING;
     link.reset();
-    Object.assign(link, { kind, state: OPEN, caller });
+    Object.assign(link, { kind, key, state: OPEN, caller });
     link.stop();
     const incoming = !link.wanted;
-    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller });
+    this.put(EVENTS.OPEN, link, { peer: this, remote, incoming, metadata, caller, key });
     this.notePath(link);
   }
 
@@ -223,8 +238,7 @@ class PagePeer extends Signaling {
         peers.delete(this);
         this.put(EVENTS.PEER_CLOSED, this, this.#closeError);
       });
-    if (this.#last) this.#last.then(stop);
-    else stop();
+    Promise.all([this.#last]).then(() => this.going.then(stop));
   }
 }
 

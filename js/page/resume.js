@@ -244,6 +244,7 @@ class Resume extends Attempts {
       this.#interrupt(link);
       this.renew(link);
     } else if (!caller && number > link.number) {
+      link.heard = signal.heard;
       link.quiet ||= state === OPEN;
       this.#interrupt(link);
       Object.assign(link, { number, phase: ANSWERING });

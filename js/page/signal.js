@@ -4,12 +4,15 @@
 // The same rules in Rust: crates/proto/src/signal.rs.
 
 const { isObject } = require('../check');
+const { KEY } = require('../identity');
 const { demand } = require('../wire');
 const { LINKUP, PLAIN } = require('./states');
 
 const VERSION = 1;
 const MAX_SIGNAL = 64 * 1024;
 const MAX_REASON = 1024;
+/** Of an ID token. */
+const MAX_LOGIN = 16 * 1024;
 /** What a linkup peer takes that does not say, and the least window. */
 const USUAL_MESSAGE = 256 * 1024;
 const USUAL_WINDOW = 1024 * 1024;
@@ -37,7 +40,9 @@ function parse(text) {
 /**
  * Reads a signal; throws where it makes no sense.
  *
- * @returns {{kind: number, session?: string, number?: number, resume?: boolean, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
+ * `key`: whose signature it says that it ends with; `about`: the name of the offer that it answers.
+ *
+ * @returns {{kind: number, session?: string, number?: number, key?: string, login?: string, about?: string, resume?: boolean, metadata?: any, receive?: object, offer?: string, answer?: string, candidate?: object,
  *   bye?: {code: string, reason: string}}} one of the last four, or none of them where it is of no use here
  */
 function readSignal(text) {
@@ -46,14 +51,16 @@ function readSignal(text) {
   const { linkup, candidate, sdp, type } = signal;
   const result = { kind: PLAIN };
   if (linkup !== undefined) {
-    const { v, session, metadata, bye, receive, transport = 0 } = linkup ?? {};
+    const { v, session, metadata, bye, receive, transport = 0, key, login = '', offer: about } = linkup ?? {};
     demand(Number.isInteger(v) && typeof session === 'string' && session !== '' && session.length <= 64);
     const message = numberOr(receive?.message, USUAL_MESSAGE);
     const window = Math.max(numberOr(receive?.window, USUAL_WINDOW), LEAST_WINDOW);
     demand(transport >>> 0 === transport);
+    demand(key === undefined || KEY.test(key));
+    demand(typeof login === 'string' && login.length <= MAX_LOGIN);
     const [resume, relay] = [receive?.resume === true, receive?.relay === true];
     const takes = { message, window, resume, relay };
-    Object.assign(result, { kind: LINKUP, session, number: transport, metadata, receive: takes });
+    Object.assign(result, { kind: LINKUP, session, number: transport, metadata, receive: takes, key, login, about });
     if (isObject(bye)) {
       const reason = typeof bye.reason === 'string' ? reasonOf(bye.reason) : '';
       result.bye = { code: codeOf(bye.code, 'ERR_CONNECTION_CLOSED'), reason };

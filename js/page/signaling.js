@@ -2,11 +2,24 @@
 // What remote peers say through the broker: offers, answers, candidates, byes. All of it may be hostile.
 // The same rules in Rust: crates/core/src/{signaling,glare}.rs.
 
+const { keyOfId } = require('../identity');
 const { utf8 } = require('../message');
+const { bodyOf, canSign, digest, verify } = require('./identity');
 const { Resume } = require('./resume');
-const EVENTS = require('../events');
 const { failure, readSignal } = require('./signal');
-const { ANSWERING, ASKING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, PLAIN, RESUMING } = require('./states');
+const {
+  ANSWERING,
+  ASKING,
+  CALLING,
+  CLOSING,
+  CONNECTING,
+  JUDGING,
+  LEAVING,
+  LINKUP,
+  OPEN,
+  PLAIN,
+  RESUMING,
+} = require('./states');
 
 /** Attempts of strangers that may be under way at once, before they are told to come back later. */
 const MAX_INCOMING = 256;
@@ -16,6 +29,8 @@ const MAX_CANDIDATES = 64;
 const LEAVE_AFTER = 1000;
 
 class Signaling extends Resume {
+  #coming = Promise.resolve();
+
   /** The broker has a signal for us. */
   signaled(from, text) {
     // We never call ourselves: this is a broker's mistake, or somebody's joke.
@@ -26,13 +41,65 @@ class Signaling extends Resume {
     } catch {
       return this.putError(failure('ERR_PROTOCOL', `no signal: ${text.slice(0, 99)}`), from);
     }
+    signal.text = text;
+    if (!canSign()) return this.#take(signal, signal.key && null);
+    // One after the other: the order counts.
+    const next = async () => {
+      const { key } = signal;
+      if (signal.offer !== undefined) signal.heard = await digest(bodyOf(text));
+      this.#take(signal, key && (await verify(key, from, this.options.id, text)) ? key : key && false);
+    };
+    this.#coming = this.#coming.then(next, next);
+  }
+
+  /** `key`: who has signed it; false where it is not who it says; undefined where it is not signed, null where we cannot tell. */
+  #take(signal, key) {
+    const { remote: from } = signal;
     if (signal.packet !== undefined) this.packet(signal);
+    else if (!this.#isAuthentic(signal, key)) this.#refuse(signal);
     else if ((signal.number && !signal.candidate && !signal.bye) || signal.resume) this.renewed(signal);
     else if (signal.offer !== undefined) this.#offered(signal);
     else if (signal.answer !== undefined) this.#answered(signal);
     else if (signal.candidate) this.#addressed(signal);
     else if (signal.bye) this.#bade(signal);
     for (const link of this.links) if (link.remote === from) link.heardIn = this.broker.count;
+  }
+
+  /**
+   * Whether a signal may be what the remote has said to us. Nobody signs but linkup peers with a key, so nothing is expected
+   * of others; but where a key is known, all must be signed with it.
+   */
+  #isAuthentic(signal, key) {
+    const { remote, offer, answer, about, number } = signal;
+    const link = this.linkOf(signal);
+    // A call of somebody whom we call, too, takes the place of ours.
+    const pinned = offer === undefined ? undefined : this.current(remote)?.pinned;
+    const expected = link?.key ?? link?.pinned ?? pinned ?? keyOfId(remote);
+    signal.key = key ?? undefined;
+    if (key === false || (expected !== undefined && key !== expected)) return false;
+    // It answers the very words of ours: what reached the remote is what we have said.
+    const answers = answer !== undefined && link?.stage === CALLING && number === link.number;
+    return !answers || !key || about === link.offered;
+  }
+
+  /** Somebody else has said that, or it was changed on its way: an attempt ends by it, an open connection does not. */
+  #refuse(signal) {
+    const { remote, offer, kind } = signal;
+    const link = this.linkOf(signal) ?? (offer === undefined ? undefined : this.current(remote));
+    const error = failure(
+      'ERR_IDENTITY_MISMATCH',
+      `what was said in the name of ${JSON.stringify(remote)} is not signed with its key, or was changed on its way`,
+    );
+    if (link?.isAttempt) {
+      // Who really answered shall not wait for ever.
+      if (kind === LINKUP) link.kind = kind;
+      this.giveUp(link, error);
+      if (link.wanted) return;
+    } else if (!link) {
+      if (offer === undefined) return;
+      this.sendBye(signal, error.code);
+    }
+    this.putError(error, remote);
   }
 
   /**
@@ -59,7 +126,7 @@ class Signaling extends Resume {
       this.forgetQuestion(link);
       link.reset();
       this.#note(link, offer);
-      this.accept(link);
+      this.#askOrAccept(link, false);
     } else {
       const message = `${JSON.stringify(remote)} lost the connection, and made another one`;
       this.end(link, failure('ERR_CONNECTION_LOST', message));
@@ -69,33 +136,55 @@ class Signaling extends Resume {
 
   /** A call that nobody here asked for. */
   #called(offer) {
-    const { remote, metadata } = offer;
+    const { remote } = offer;
     const callers = [...this.links].filter((link) => !link.isKnown).length;
     if (this.links.size >= this.options.limits.connections || callers >= MAX_INCOMING) {
       return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
     }
+    // The caller has made each of its sessions once.
+    if (offer.key && this.hasAnswered(offer)) {
+      return this.sendBye(offer, 'ERR_IDENTITY_MISMATCH', 'this offer was used before');
+    }
     const link = this.insert(remote, false);
     this.#note(link, offer);
-    if (!this.options.asks) return this.accept(link);
-    this.put(EVENTS.REQUEST, link, { peer: this, from: remote, metadata });
+    this.#askOrAccept(link, this.options.asks);
   }
 
-  #note(link, { session, kind, metadata, receive, offer }) {
-    Object.assign(link, { session, kind, metadata, receive, offer, state: ASKING });
+  #note(link, { session, kind, metadata, receive, offer, key, login, heard }) {
+    Object.assign(link, { session, kind, metadata, receive, offer, key, heard, state: ASKING });
+    this.#noteLogin(link, login);
     this.limit(link);
   }
 
+  #noteLogin(link, login) {
+    link.login = link.key && this.options.verifies && login ? login : undefined;
+  }
+
+  /** Takes a call, after the application's word where it wants to have one. */
+  #askOrAccept(link, asks) {
+    if (asks || link.login) this.ask(link);
+    else this.accept(link);
+  }
+
   #answered(signal) {
-    const { kind, metadata, receive, answer } = signal;
+    const { kind, metadata, receive, answer, key, login } = signal;
     const link = this.linkOf(signal);
     // We gave that call up before we knew that a bye would be understood: without one the other side would go on,
     // and our next call or its own would wait for an attempt that is dead.
     if (!link) return this.sendBye(signal, 'ERR_CONNECTION_CLOSED');
     if (link.state !== CALLING || link.passed === 0 || (kind === PLAIN && link.kind === LINKUP)) return;
-    const { missed } = link;
-    Object.assign(link, { kind, metadata, receive, state: CONNECTING, missed: false });
+    Object.assign(link, { kind, metadata, receive, key, offer: answer, state: JUDGING });
+    this.#noteLogin(link, login);
     this.forgetQuestion(link);
-    link.transport.setAnswer(answer);
+    if (link.login) this.ask(link);
+    else this.takeAnswer(link);
+  }
+
+  /** Who has answered our call is whom we mean. */
+  takeAnswer(link) {
+    const { missed, offer } = link;
+    Object.assign(link, { state: CONNECTING, missed: false, offer: undefined });
+    link.transport.setAnswer(offer);
     this.handCandidates(link);
     this.expectPath(link);
     if (missed) this.repeat(link);

@@ -3,6 +3,8 @@
 
 const WAITING = 0;
 const CALLING = 1;
+/** Answered; the application thinks about the login of who answered. */
+const JUDGING = 1.5;
 const CONNECTING = 2;
 const ASKING = 3;
 const ANSWERING = 4;
@@ -24,6 +26,7 @@ const LINKUP = 2;
 module.exports = {
   WAITING,
   CALLING,
+  JUDGING,
   CONNECTING,
   ASKING,
   ANSWERING,
