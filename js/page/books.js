@@ -6,7 +6,7 @@ const EVENTS = require('../events');
 const { keyOfId } = require('../identity');
 const { WINDOW } = require('./receiver');
 const { canRelay, isRelay } = require('./relay');
-const { canSign, digest, keysOf, sign } = require('./identity');
+const { canSign, digest, keysOf, prove, sign } = require('./identity');
 const { writeSignal } = require('./signal');
 const { CLOSING, ENDED, OPEN, PLAIN, RESUMING, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
@@ -261,6 +261,12 @@ class Books {
   sendLastWord({ remote, lastWord }) {
     if (lastWord) this.#pass(remote, lastWord);
     return lastWord;
+  }
+
+  /** Proves to the broker that the id of our key is ours. */
+  async prove(challenge) {
+    const keys = await this.#keys;
+    return keys && prove(keys, challenge, this.options.id);
   }
 
   #signed(keys, remote, text) {

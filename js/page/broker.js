@@ -4,6 +4,7 @@
 // Knows nothing of connections. The same rules in Rust: crates/core/src/registration.rs.
 
 const { isObject } = require('../check');
+const { keyOfId } = require('../identity');
 const { iceServersOf } = require('../ice');
 const { uuid } = require('./random');
 const { takeSecret } = require('./secrets');
@@ -41,6 +42,7 @@ const ICE_WAIT = 300;
 /** ICE servers that are used, and the shortest life of their credentials that is believed. */
 const MAX_SERVERS = 8;
 const MIN_LIFE = 10000;
+const MAX_CHALLENGE = 256;
 
 /**
  * The session of a peer with the broker.
@@ -227,9 +229,10 @@ function session(options, peer) {
     };
   }
 
-  function register() {
+  function register(_event, proof) {
     state = REGISTERING;
-    ask({ type: 'register', id, secret: broker.secret, token, version: VERSION }, registered);
+    const answered = proof ? registered : challenged;
+    ask({ type: 'register', id, secret: broker.secret, token, version: VERSION, proof }, answered);
     askForIce();
     limit(timeouts.broker);
   }
@@ -275,6 +278,15 @@ function session(options, peer) {
     if (toldNonsense) return;
     toldNonsense = true;
     peer.putError(failure('ERR_PROTOCOL', 'the broker sent nonsense'));
+  }
+
+  /** An id that is a key has to be proven. */
+  async function challenged(found, error) {
+    const { challenge } = error?.details ?? {};
+    if (typeof challenge !== 'string' || challenge.length > MAX_CHALLENGE || !keyOfId(id)) return registered(found, error);
+    const asker = socket;
+    const proof = await peer.prove(challenge);
+    if (socket === asker && state === REGISTERING) register(null, proof ?? '-');
   }
 
   function registered(found, error) {
@@ -365,9 +377,9 @@ function session(options, peer) {
 /** `error` of a response: `{code, message}` from a linkup broker, anything from another one, null where there is none. */
 function errorOf(error) {
   if (error === undefined || error === null) return null;
-  const { code, message } = error;
+  const { code, message, details } = error;
   const text = typeof error === 'string' ? error : JSON.stringify(error);
-  return failure(codeOf(code, 'ERR_NOT_AUTHORIZED'), typeof message === 'string' ? message : text);
+  return failure(codeOf(code, 'ERR_NOT_AUTHORIZED'), typeof message === 'string' ? message : text, details);
 }
 
 module.exports = { session };

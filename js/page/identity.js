@@ -54,6 +54,11 @@ async function sign({ privateKey }, from, to, body) {
   return `${body.slice(0, -1)},"signature":"${toText(signature)}"}`;
 }
 
+/** The signature that proves to a broker that `id`, which is the key, is its owner's. */
+async function prove({ privateKey }, challenge, id) {
+  return toText(await subtle().sign(NAME, privateKey, utf8(`linkup register 1\0${challenge}\0${id}`)));
+}
+
 /** A name for what was said. */
 const digest = async (body) => toText(await subtle().digest('SHA-256', utf8(body)));
 
@@ -98,4 +103,4 @@ async function loadIdentity(name = 'linkup') {
 
 const canSign = () => Boolean(subtle());
 
-module.exports = { bodyOf, canSign, createIdentity, digest, keysOf, loadIdentity, sign, verify };
+module.exports = { bodyOf, canSign, createIdentity, digest, keysOf, loadIdentity, prove, sign, verify };

@@ -14,7 +14,7 @@ use crate::cluster::Lease;
 
 /// A socket, as the registry names it. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key(u64);
+pub(crate) struct Key(pub(crate) u64);
 
 /// Why an id was not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,12 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use linkup_proto::broker::{Frame, Request, Response, Signal};
-use linkup_proto::{Error, ErrorCode, PeerId};
-use serde_json::Value;
+use linkup_proto::broker::{Frame, Request, Response, Signal, register_statement};
+use linkup_proto::{Error, ErrorCode, PeerId, PublicKey, key};
+use ring::hmac;
+use ring::rand::SystemRandom;
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::auth::{Guard, Verdict};
@@ -27,6 +30,8 @@ pub(crate) struct Router {
     metrics: Metrics,
     /// Where there are other brokers.
     cluster: Option<Arc<Cluster>>,
+    /// Makes the sockets' challenges.
+    challenges: hmac::Key,
 }
 
 pub(crate) struct State {
@@ -76,7 +81,10 @@ pub(crate) struct Claim {
 impl Router {
     pub(crate) fn new(ice: Ice, guard: Guard, limits: &Limits, cluster: Option<Arc<Cluster>>) -> Self {
         let state = Mutex::new(State { registry: Registry::new(), closed: false });
-        Self { state, ice, guard, bounds: Bounds::new(limits), metrics: Metrics::new(), cluster }
+        #[expect(clippy::expect_used, reason = "a system without random numbers runs no server")]
+        let challenges = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).expect("random numbers");
+        let (bounds, metrics) = (Bounds::new(limits), Metrics::new());
+        Self { state, ice, guard, bounds, metrics, cluster, challenges }
     }
 
     /// This broker's part among others. `None` where it is alone.
@@ -225,6 +233,11 @@ impl Seat {
         let result = match request {
             Request::Ping => Ok("pong".into()),
             Request::Find { id: peer } => return self.find(id, peer),
+            Request::Register { id: peer, proof, .. } if !self.is_proven(&peer, proof.as_deref()) => {
+                let message = "this id is a key: its owner signs the challenge";
+                let details = json!({"challenge": self.challenge()});
+                Err(Error::new(ErrorCode::NotAuthorized, message).with_details(details))
+            }
             Request::Register { id: peer, secret, token, .. } => match self.router.guard.check(&peer, token.as_deref())
             {
                 Verdict::Yes => return self.register(id, peer, secret),
@@ -247,6 +260,19 @@ impl Seat {
             Ok(()) => self.register(claim.frame, claim.id, claim.secret),
             Err(why) => self.router.answer(claim.frame, Err(Error::new(ErrorCode::NotAuthorized, why))),
         }
+    }
+
+    /// What the owner of a key has to sign here: nothing that was signed on another socket, or at another broker.
+    fn challenge(&self) -> String {
+        key::encode(hmac::sign(&self.router.challenges, &self.key.0.to_be_bytes()).as_ref())
+    }
+
+    /// An id that is a key is for whoever has that key.
+    fn is_proven(&self, id: &PeerId, proof: Option<&str>) -> bool {
+        let Some(key) = PublicKey::of_id(id) else { return true };
+        let Some(proof) = proof.and_then(key::decode::<64>) else { return false };
+        let statement = register_statement(&self.challenge(), id);
+        UnparsedPublicKey::new(&ED25519, key.as_bytes()).verify(&statement, &proof).is_ok()
     }
 
     fn find(&self, request: Option<String>, peer: PeerId) -> Answer {

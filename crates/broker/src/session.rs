@@ -317,7 +317,8 @@ impl Session {
                 self.write(Message::text(Response::ok(Some(id), servers).to_text())).err()
             }
             Answer::Response(response) => {
-                let denied = |error: &LinkupError| error.code == ErrorCode::NotAuthorized;
+                // A challenge is none.
+                let denied = |error: &LinkupError| error.code == ErrorCode::NotAuthorized && error.details.is_none();
                 if response.error.as_ref().is_some_and(denied) && self.meter.strike() {
                     // Somebody tries out secrets.
                     self.metrics().count(Count::DroppedLimit);

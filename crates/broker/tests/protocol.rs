@@ -218,3 +218,39 @@ async fn a_frame_over_the_limit_gets_an_error_and_a_close() {
 async fn the_error_arrives_also_where_much_more_is_on_its_way() {
     closes(Message::text("a".repeat(100 * MAX_BROKER_FRAME_BYTES)), 1009).await;
 }
+
+#[tokio::test]
+async fn an_id_that_is_a_key_is_for_who_has_the_key() {
+    use linkup_proto::broker::register_statement;
+    use linkup_proto::{PeerId, key};
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+
+    let broker = broker();
+    let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let owner = pair(1);
+    let id = format!("key:{}", key::encode(owner.public_key().as_ref()));
+    let prove = |pair: &Ed25519KeyPair, challenge: &str| {
+        key::encode(pair.sign(&register_statement(challenge, &PeerId::new(&id).unwrap())).as_ref())
+    };
+    let mut client = Client::connect(&broker).await;
+    let mut register = async |client: &mut Client, proof: Option<String>| {
+        client.ask(json!({"type": "register", "id": id, "secret": "s", "proof": proof})).await
+    };
+    let refused = register(&mut client, None).await;
+    assert_eq!(code(&refused), "ERR_NOT_AUTHORIZED");
+    let challenge = refused["error"]["details"]["challenge"].as_str().unwrap().to_owned();
+    // Another socket has another one; what was signed for it is good for nothing here.
+    let mut other = Client::connect(&broker).await;
+    let theirs = register(&mut other, None).await["error"]["details"]["challenge"].as_str().unwrap().to_owned();
+    assert_ne!(challenge, theirs);
+    for wrong in ["".to_owned(), "AAAA".to_owned(), prove(&pair(2), &challenge), prove(&owner, &theirs)] {
+        let mut client = Client::connect(&broker).await;
+        assert_eq!(code(&register(&mut client, Some(wrong)).await), "ERR_NOT_AUTHORIZED");
+    }
+    assert!(!client.find(&id).await);
+    assert_eq!(register(&mut client, Some(prove(&owner, &challenge))).await["message"], *id);
+    // The key is the id's: nobody else can have it, and a plain client has any other.
+    assert!(client.find(&id).await);
+    let plain = other.ask(json!({"type": "register", "id": "key:alice"})).await;
+    assert_eq!(plain["message"], "key:alice");
+}

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use linkup_proto::broker::register_statement;
 use linkup_proto::key::{decode, encode};
 use linkup_proto::{PeerId, PublicKey};
 use ring::digest::{SHA256, digest};
@@ -40,6 +41,11 @@ impl Identity {
     /// Its public half.
     pub const fn public(&self) -> PublicKey {
         self.public
+    }
+
+    /// Proves to a broker that the id of this key is ours: the signature, as text.
+    pub(crate) fn prove(&self, challenge: &str, id: &PeerId) -> String {
+        encode(self.pair.sign(&register_statement(challenge, id)).as_ref())
     }
 
     /// `text`, a JSON object, with the signature as its last member.

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use linkup_proto::broker::{Frame, FromBroker, Request, Response};
-use linkup_proto::{Error, ErrorCode, PeerId, signal};
+use linkup_proto::{Error, ErrorCode, PeerId, PublicKey, signal};
+use serde_json::Value;
 
 use crate::io::{Io, Timer};
 use crate::{BrokerCommand, BrokerInput, Config, Event};
@@ -29,6 +30,8 @@ const SETTLED: Duration = Duration::from_secs(30);
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// For so long after coming back, a peer that the broker does not know may be on its way back, too.
 const RETURN_WINDOW: Duration = Duration::from_secs(2);
+/// Bytes of a broker's challenge.
+const MAX_CHALLENGE: usize = 256;
 
 /// What the peer has to know.
 pub(crate) enum Change {
@@ -56,6 +59,8 @@ enum State {
     Opening,
     Registering {
         request: String,
+        /// The broker's challenge is answered.
+        proven: bool,
     },
     Registered {
         since: Instant,
@@ -210,17 +215,8 @@ impl Registration {
     pub(crate) fn handle_input(&mut self, now: Instant, input: BrokerInput, config: &Config, io: &mut Io) -> Change {
         match (&self.state, input) {
             (State::Opening, BrokerInput::Connected) => {
-                let request = io.request_id();
-                let register = Request::Register {
-                    id: config.id.clone(),
-                    secret: Some(config.secret.clone()),
-                    token: config.token.clone(),
-                    version: Some(signal::VERSION),
-                };
-                io.broker(BrokerCommand::Send(Frame { id: Some(request.clone()), request: register }.to_text()));
                 io.timers.set(Timer::Session, now, self.patience(config));
-                self.state = State::Registering { request };
-                Change::Registering
+                self.register(None, config, io)
             }
             (State::Opening, BrokerInput::Failed { reason } | BrokerInput::Closed { reason })
             | (State::Registering { .. }, BrokerInput::Closed { reason }) => self.failed(now, reason, config, io),
@@ -233,6 +229,21 @@ impl Registration {
             }
             _ => Change::Nothing,
         }
+    }
+
+    fn register(&mut self, proof: Option<String>, config: &Config, io: &mut Io) -> Change {
+        let request = io.request_id();
+        let proven = proof.is_some();
+        let register = Request::Register {
+            id: config.id.clone(),
+            secret: Some(config.secret.clone()),
+            token: config.token.clone(),
+            version: Some(signal::VERSION),
+            proof,
+        };
+        io.broker(BrokerCommand::Send(Frame { id: Some(request.clone()), request: register }.to_text()));
+        self.state = State::Registering { request, proven };
+        Change::Registering
     }
 
     fn handle_text(&mut self, now: Instant, text: &str, config: &Config, io: &mut Io) -> Change {
@@ -259,7 +270,10 @@ impl Registration {
             return Change::Nothing;
         };
         match &self.state {
-            State::Registering { request } if request == id => match response.error {
+            State::Registering { request, proven } if request == id => match response.error {
+                Some(Error { details: Some(details), .. }) if !proven && proof(&details, config).is_some() => {
+                    self.register(proof(&details, config), config, io)
+                }
                 None if !response.message.is_null() => self.registered(now, io),
                 error => self.refused(now, error, config, io),
             },
@@ -363,4 +377,10 @@ impl Registration {
             State::Stopped => Change::Nothing,
         }
     }
+}
+/// Our answer to a broker's challenge, where our id is our key.
+fn proof(details: &Value, config: &Config) -> Option<String> {
+    let identity = config.identity.as_ref()?;
+    let challenge = details.get("challenge")?.as_str().filter(|text| text.len() <= MAX_CHALLENGE)?;
+    (PublicKey::of_id(&config.id) == Some(identity.public())).then(|| identity.prove(challenge, &config.id))
 }

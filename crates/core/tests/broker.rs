@@ -61,6 +61,7 @@ fn registers_with_everything_that_the_broker_wants_to_know() {
         secret: Some("secret of me".into()),
         token: Some("let me in".into()),
         version: Some(1),
+        proof: None,
     };
     assert_eq!(frame.request, request);
     let request_id = frame.id.unwrap();

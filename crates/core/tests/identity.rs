@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use linkup_core::{Command, Config, ConnectionId, Event, Identity, TransportCommand, TransportInput};
+use linkup_core::{BrokerInput, Command, Config, ConnectionId, Event, Identity, TransportCommand, TransportInput};
 use linkup_proto::broker::Request;
 use linkup_proto::signal::{Body, Signal};
 use linkup_proto::{Error, ErrorCode, PublicKey};
@@ -448,4 +448,49 @@ fn a_login_may_be_renewed() {
     solo.command(Command::SetLogin { login: Some("newer".into()) });
     call(&mut solo, 1, "alice");
     assert_eq!(solo.signals()[0].1.linkup.as_ref().unwrap().login.as_deref(), Some("newer"));
+}
+
+#[test]
+fn an_id_that_is_our_key_is_proven_to_the_broker_once_a_socket() {
+    let own = format!("key:{}", key("me").public());
+    let challenge = |solo: &Solo, challenge: &str| {
+        let id =
+            solo.frames().into_iter().rev().find(|frame| matches!(frame.request, Request::Register { .. })).unwrap().id;
+        let error = json!({"code": "ERR_NOT_AUTHORIZED", "message": "prove it", "details": {"challenge": challenge}});
+        BrokerInput::Text(json!({"id": id, "message": null, "error": error}).to_string())
+    };
+    let proofs = |solo: &Solo| {
+        let proofs = solo.frames().into_iter().filter_map(|frame| match frame.request {
+            Request::Register { proof, .. } => Some(proof),
+            _ => None,
+        });
+        proofs.collect::<Vec<_>>()
+    };
+    let mut solo = Solo::new(&id(&own), with_key);
+    solo.broker(BrokerInput::Connected);
+    assert_eq!(proofs(&solo), [None]);
+    solo.broker(challenge(&solo, "sign this"));
+    let [None, Some(proof)] = &proofs(&solo)[..] else { panic!("no proof") };
+    let proof: [u8; 64] = linkup_proto::key::decode(proof).unwrap();
+    let statement = linkup_proto::broker::register_statement("sign this", &id(&own));
+    let public =
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key("me").public().as_bytes().to_vec());
+    assert!(public.verify(&statement, &proof).is_ok());
+    // A broker that asks again is not satisfied at all.
+    solo.broker(challenge(&solo, "and this"));
+    assert_eq!(proofs(&solo).len(), 2);
+    assert_eq!(told(&solo), [ErrorCode::NotAuthorized]);
+
+    // Whose id is none, and who has no key, signs nothing that a broker makes up.
+    for (name, tweak) in [("me", with_key as fn(&mut Config)), (own.as_str(), |_| {})] {
+        let mut solo = Solo::new(&id(name), tweak);
+        solo.broker(BrokerInput::Connected);
+        solo.broker(challenge(&solo, "sign this"));
+        assert_eq!(proofs(&solo), [None], "{name}");
+        assert_eq!(told(&solo), [ErrorCode::NotAuthorized], "{name}");
+    }
+    let mut solo = Solo::new(&id(&own), with_key);
+    solo.broker(BrokerInput::Connected);
+    solo.broker(challenge(&solo, &"x".repeat(257)));
+    assert_eq!(proofs(&solo), [None]);
 }

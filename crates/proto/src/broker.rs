@@ -7,7 +7,7 @@
 //! | `{id, message: {type: 'register', id}}` | `{id, message: peer id, error: null}` or `{id, message: null, error}` |
 //! | `{message: {type: 'signal', from, to, signal}}` | none; the same shape goes to the peer `to` |
 //!
-//! Additions: `register` may carry `secret`, `token` and `version`. A `signal` with an `id` is answered with `to`, or
+//! Additions: `register` may carry `secret`, `token`, `version` and `proof`. A `signal` with an `id` is answered with `to`, or
 //! with an error where nobody has that id. `{type: 'unregister'}` is answered with the id that is free now, or null.
 //! `{type: 'ice'}` is answered with [`IceServers`], or with an error where the socket has no id.
 //! An `error` is `{code, message}`; one about a frame without an `id` comes with the `id` null.
@@ -22,6 +22,12 @@ use crate::{Error, ErrorCode, PeerId};
 /// The close code for a socket whose id was taken over by another socket with the same secret: the page was
 /// reloaded, or the network changed. Its client must not connect again, or the two would take turns for ever.
 pub const CLOSE_TAKEN_OVER: u16 = 4001;
+
+/// What the owner of a key signs to register the id that is that key: the broker's challenge, which is the socket's own, and the
+/// id (docs/protocol.md).
+pub fn register_statement(challenge: &str, id: &PeerId) -> Vec<u8> {
+    [b"linkup register 1\0", challenge.as_bytes(), b"\0", id.as_str().as_bytes()].concat()
+}
 
 /// What a peer asks of the broker.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +49,8 @@ pub enum Request {
         token: Option<String>,
         /// The protocol version of a linkup client. A client of the documented shapes sends none.
         version: Option<u32>,
+        /// For an id that is a key: the signature of [`register_statement`], in Base64.
+        proof: Option<String>,
     },
     /// Give up the registered id.
     Unregister,
@@ -128,6 +136,7 @@ struct RawMessage {
     secret: Option<String>,
     token: Option<String>,
     version: Option<Value>,
+    proof: Option<String>,
     from: Option<String>,
     to: Option<String>,
     signal: Option<String>,
@@ -184,6 +193,7 @@ impl Frame {
                 secret: message.secret,
                 token: message.token,
                 version: message.version.as_ref().and_then(Value::as_u64).and_then(|v| u32::try_from(v).ok()),
+                proof: message.proof,
             },
             "unregister" => Request::Unregister,
             "ice" => Request::Ice,
@@ -206,9 +216,9 @@ impl Frame {
         let message = match &self.request {
             Request::Ping => json!({"type": "ping"}),
             Request::Find { id } => json!({"type": "find", "id": id.as_str()}),
-            Request::Register { id, secret, token, version } => {
+            Request::Register { id, secret, token, version, proof } => {
                 let mut message = json!({"type": "register", "id": id.as_str()});
-                for (name, value) in [("secret", secret), ("token", token)] {
+                for (name, value) in [("secret", secret), ("token", token), ("proof", proof)] {
                     if let Some(value) = value {
                         message[name] = json!(value);
                     }
@@ -349,7 +359,8 @@ fn parse_error(value: Value) -> Option<Error> {
             let text = |name: &str| object.get(name).and_then(Value::as_str);
             let code = text("code").and_then(ErrorCode::parse).unwrap_or(ErrorCode::NotAuthorized);
             let message = text("message").map_or_else(|| Value::Object(object.clone()).to_string(), str::to_owned);
-            Some(Error::new(code, message))
+            let details = object.get("details").filter(|details| details.is_object()).cloned().map(Box::new);
+            Some(Error { code, message, details })
         }
         other => Some(Error::new(ErrorCode::NotAuthorized, other.to_string())),
     }
@@ -379,7 +390,7 @@ mod tests {
         assert_eq!(parse(r#"{"id":"u","message":{"type":"find","id":"bob"}}"#), frame(Request::Find { id: id("bob") }));
         assert_eq!(
             parse(r#"{"id":"u","message":{"type":"register","id":"bob"}}"#),
-            frame(Request::Register { id: id("bob"), secret: None, token: None, version: None })
+            frame(Request::Register { id: id("bob"), secret: None, token: None, version: None, proof: None })
         );
         assert_eq!(
             parse(r#"{"message":{"type":"signal","from":"a","to":"b","signal":"{}"}}"#),
@@ -392,8 +403,13 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        let register =
-            Request::Register { id: id("é\"\n"), secret: Some("s".into()), token: Some("t".into()), version: Some(1) };
+        let register = Request::Register {
+            id: id("é\"\n"),
+            secret: Some("s".into()),
+            token: Some("t".into()),
+            version: Some(1),
+            proof: Some("p".into()),
+        };
         let signal = Request::Signal(Signal { from: None, to: id("b"), signal: "x".into() });
         let find = Request::Find { id: id("b") };
         for request in [Request::Ping, find, register, Request::Unregister, signal, Request::Ice] {
