@@ -3,18 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use linkup_proto::broker::{Frame, Request};
-use linkup_proto::signal::{Candidate, Receive};
+use linkup_proto::signal::{Body, Candidate, Receive};
 use linkup_proto::{Error, ErrorCode, PeerId, limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::identity::{Digest, Signed};
 use crate::link::State;
 use crate::*;
 
@@ -132,6 +133,8 @@ struct Victim {
     now: Instant,
     requests: Vec<String>,
     sessions: Vec<String>,
+    /// The last offer of each of them.
+    offers: HashMap<String, Digest>,
     made: Vec<TransportId>,
     alive: HashSet<TransportId>,
     connections: Vec<ConnectionId>,
@@ -147,9 +150,9 @@ impl Victim {
             brokers: 2,
             timeouts: Timeouts::default(),
             metadata: None,
-            identity: None,
+            identity: Some(Arc::new(Identity::from_seed(&[1; 32]))),
             login: None,
-            verifies: false,
+            verifies: asks,
             receive: Receive::UNKNOWN,
             ice_from_broker: true,
             trickle: true,
@@ -161,9 +164,9 @@ impl Victim {
         };
         let now = Instant::now();
         let peer = Peer::new(config, now);
-        let (requests, sessions, made) = (Vec::new(), Vec::new(), Vec::new());
+        let (requests, sessions, made, offers) = (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
         let (alive, connections) = (HashSet::new(), Vec::new());
-        let mut victim = Self { peer, now, requests, sessions, made, alive, connections, closed: false };
+        let mut victim = Self { peer, now, requests, sessions, offers, made, alive, connections, closed: false };
         victim.look();
         victim
     }
@@ -173,8 +176,22 @@ impl Victim {
     }
 
     fn signal(&mut self, from: usize, signal: &Value) {
+        let mut text = signal.to_string();
+        // Half of them have keys, and some of what they say is not theirs.
+        if from % 2 == 0 && signal["linkup"].is_object() {
+            let mut signal = signal.clone();
+            let key = Identity::from_seed(&[if self.made.len() % 8 == 7 { 99 } else { from as u8 }; 32]);
+            let session = signal["linkup"]["session"].as_str().unwrap_or_default();
+            let offer = self.offers.get(session).map(|offer| linkup_proto::key::encode(offer));
+            signal["linkup"]["key"] = key.public().to_string().into();
+            signal["linkup"]["offer"] = offer.into();
+            if self.made.len() % 3 == 0 {
+                signal["linkup"]["login"] = "token".into();
+            }
+            text = key.sign(&peer_id(from), &peer_id(1), &signal.to_string());
+        }
         let from = peer_id(from);
-        let message = json!({"type": "signal", "from": from.as_str(), "signal": signal.to_string()});
+        let message = json!({"type": "signal", "from": from.as_str(), "signal": text});
         self.text(json!({ "message": message }).to_string());
     }
 
@@ -276,9 +293,13 @@ impl Victim {
                     let frame = Frame::parse(&text).expect("our own frames are fine");
                     self.requests.extend(frame.id);
                     if let Request::Signal(signal) = frame.request
-                        && let Ok(signal) = linkup_proto::signal::Signal::parse(&signal.signal)
+                        && let Ok(parsed) = linkup_proto::signal::Signal::parse(&signal.signal)
+                        && let Some(linkup) = parsed.linkup
                     {
-                        self.sessions.extend(signal.linkup.map(|linkup| linkup.session));
+                        if matches!(parsed.body, Body::Offer { .. }) {
+                            self.offers.insert(linkup.session.clone(), Signed::read(&signal.signal).digest());
+                        }
+                        self.sessions.push(linkup.session);
                     }
                 }
                 Output::Transport { transport, command } => match command {
