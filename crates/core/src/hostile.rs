@@ -178,14 +178,14 @@ impl Victim {
     fn signal(&mut self, from: usize, signal: &Value) {
         let mut text = signal.to_string();
         // Half of them have keys, and some of what they say is not theirs.
-        if from % 2 == 0 && signal["linkup"].is_object() {
+        if from.is_multiple_of(2) && signal["linkup"].is_object() {
             let mut signal = signal.clone();
             let key = Identity::from_seed(&[if self.made.len() % 8 == 7 { 99 } else { from as u8 }; 32]);
             let session = signal["linkup"]["session"].as_str().unwrap_or_default();
             let offer = self.offers.get(session).map(|offer| linkup_proto::key::encode(offer));
             signal["linkup"]["key"] = key.public().to_string().into();
             signal["linkup"]["offer"] = offer.into();
-            if self.made.len() % 3 == 0 {
+            if self.made.len().is_multiple_of(3) {
                 signal["linkup"]["login"] = "token".into();
             }
             text = key.sign(&peer_id(from), &peer_id(1), &signal.to_string());
