@@ -233,7 +233,7 @@ async fn an_id_that_is_a_key_is_for_who_has_the_key() {
         key::encode(pair.sign(&register_statement(challenge, &PeerId::new(&id).unwrap())).as_ref())
     };
     let mut client = Client::connect(&broker).await;
-    let mut register = async |client: &mut Client, proof: Option<String>| {
+    let register = async |client: &mut Client, proof: Option<String>| {
         client.ask(json!({"type": "register", "id": id, "secret": "s", "proof": proof})).await
     };
     let refused = register(&mut client, None).await;
