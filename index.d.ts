@@ -129,6 +129,22 @@ export type IdentityOptions = (Identity | { publicKey?: undefined; privateKey?: 
   known?: KnownKeys;
 };
 
+/** A ready-made `accept`: a caller must pass all that is given. */
+export interface AcceptPolicy {
+  /**
+   * Ids that may call, or patterns of ids; `key:` and a public key is whoever has that key. The reason of a denial is 'not allowed'. An id is
+   * what the broker says: see docs/security.md.
+   */
+  allow?: readonly (string | RegExp)[];
+  /**
+   * At most so many `calls` (1 to 100) of one id in so many `seconds` (1 to 86400); those that are denied for it do not count. Otherwise
+   * 'too many calls'. 10,000 callers are remembered.
+   */
+  rate?: { calls: number; seconds: number };
+  /** Decides about those who have passed. */
+  ask?: (request: ConnectRequest) => unknown;
+}
+
 /** Options of the library simple-peer that mean something to linkup. Others are ignored, with a process warning. */
 export interface SimplePeerOptions {
   /** False: send the description once, with all candidates, instead of each candidate as it is found. Default: true. */
@@ -178,7 +194,7 @@ export interface PeerOptions {
    * Decides about each caller, before any address of this side leaves the machine. False, a string (the reason) or an
    * exception (its message) denies: the caller's promise rejects `ERR_DENIED`. Default: everybody may connect.
    */
-  accept?: (request: ConnectRequest) => unknown;
+  accept?: ((request: ConnectRequest) => unknown) | AcceptPolicy;
   /** Any JSON up to 16 KiB that the other sides get, as `connection.metadata` and in their `accept`. */
   metadata?: unknown;
   /** For a broker that asks for authorisation. */

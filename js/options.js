@@ -2,6 +2,7 @@
 // The options of createPeer: checks what the application gave, fills in the defaults, and makes of it what the engine
 // takes. Every wrong value is a TypeError that names its option. Runs nothing, opens nothing.
 
+const { readAccept } = require('./accept');
 const { iceServersOf } = require('./ice');
 const { readIdentity } = require('./identity');
 const { utf8Length } = require('./message');
@@ -52,8 +53,8 @@ function readOptions(id, options = {}, host) {
   checkId(id, 'id');
   const { ownOptions = [] } = host;
   checkNames(options, [...NAMES, ...ownOptions]);
-  const { accept, token, iceServers } = options;
-  checkType(accept, 'function', 'options.accept');
+  const { token, iceServers } = options;
+  const accept = readAccept(options.accept);
   checkType(token, 'string', 'options.token');
   const { sdpTransform, config, ...simplePeer } = readSimplePeer(options.simplePeer, host.warn);
   const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;

@@ -54,6 +54,29 @@ test('accept is told who calls', async () => {
   assert.deepEqual(requests, [{ from: a.id, metadata: { v: [1] }, identity: (await incoming).identity }]);
 });
 
+test('ready-made: who may call, and how often', async () => {
+  const friend = await registered('friend');
+  const [mate, stranger] = await Promise.all([registered('team-mate'), registered('stranger')]);
+  const accept = {
+    allow: [friend.id, /^team-/],
+    rate: { calls: 1, seconds: 60 },
+    ask: ({ from }) => from !== 'nobody',
+  };
+  const b = await registered('b', { accept });
+  for (const caller of [friend, mate]) assert.equal((await within(caller.connect(b.id), 'connect')).state, 'open');
+  const reason = (call) =>
+    within(
+      call.then(
+        () => 'open',
+        ({ code, message }) => `${code}: ${message}`,
+      ),
+      'refusal',
+    );
+  assert.match(await reason(stranger.connect(b.id)), /^ERR_DENIED: .*not allowed$/);
+  await within(friend.disconnect(b.id), 'disconnect');
+  assert.match(await reason(friend.connect(b.id)), /^ERR_DENIED: .*too many calls$/);
+});
+
 test('a denial takes a round trip, not a time-out', async () => {
   const [a, b] = await Promise.all([registered('a'), registered('b', { accept: () => false })]);
   const times = [];

@@ -12,6 +12,8 @@ createPeer('a', { brokerURL: 'ws://localhost' });
 createPeer('a', { timeouts: { conect: 1 } });
 // @ts-expect-error a limit is a number
 createPeer('a', { limits: { connections: '1' } });
+// @ts-expect-error callers are strings or patterns
+createPeer('a', { accept: { allow: [1] } });
 // @ts-expect-error a key pair is both
 createPeer('a', { identity: { publicKey: 'a' } });
 // @ts-expect-error remembered keys are like a Map

@@ -283,7 +283,8 @@ function session(options, peer) {
   /** An id that is a key has to be proven. */
   async function challenged(found, error) {
     const { challenge } = error?.details ?? {};
-    if (typeof challenge !== 'string' || challenge.length > MAX_CHALLENGE || !keyOfId(id)) return registered(found, error);
+    if (typeof challenge !== 'string' || challenge.length > MAX_CHALLENGE || !keyOfId(id))
+      return registered(found, error);
     const asker = socket;
     const proof = await peer.prove(challenge);
     if (socket === asker && state === REGISTERING) register(null, proof ?? '-');
