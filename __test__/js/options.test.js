@@ -156,7 +156,8 @@ test('an id that is a key needs that key', () => {
   const id = `key:${KEYS.publicKey}`;
   assert.equal(read({ identity: KEYS }, id).engine.id, id);
   assert.throws(() => read({}, id), { name: 'TypeError', message: /^id: / });
-  for (const plain of ['key:', 'key:alice', `Key:${KEYS.publicKey}`, `${id}x`]) assert.equal(read({}, plain).engine.id, plain);
+  for (const plain of ['key:', 'key:alice', `Key:${KEYS.publicKey}`, `${id}x`])
+    assert.equal(read({}, plain).engine.id, plain);
 });
 
 test('metadata is JSON of at most 16 KiB', () => {

@@ -47,7 +47,8 @@ class Signaling extends Resume {
     const next = async () => {
       const { key } = signal;
       if (signal.offer !== undefined) signal.heard = await digest(bodyOf(text));
-      this.#take(signal, key && (await verify(key, from, this.options.id, text)) ? key : key && false);
+      const right = key && (await verify(key, from, this.options.id, text));
+      this.#take(signal, right ? key : right);
     };
     this.#coming = this.#coming.then(next, next);
   }
