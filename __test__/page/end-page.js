@@ -6,7 +6,7 @@ const { using } = require('./using-page');
 
 const { linkup, brokerUrl } = globalThis;
 
-globalThis.begin = async (id) => {
-  globalThis.end = new End({ linkup, brokerUrl, using }, id);
+globalThis.begin = async (id, options) => {
+  globalThis.end = new End({ linkup, brokerUrl, using }, id, options);
   await end.ready();
 };

@@ -29,12 +29,22 @@ class End {
   #wall;
   #bursts = [];
   #remotes = new Map();
+  #errors = [];
+  #met = 0;
 
-  /** `runtime`: linkup, brokerUrl, and `using`, which reads and writes a stream. */
-  constructor({ linkup, brokerUrl, using }, id) {
+  /**
+   * `runtime`: linkup, brokerUrl, and `using`, which reads and writes a stream. `known`: keys of other ends; the rest are
+   * options of the peer.
+   */
+  constructor({ linkup, brokerUrl, using }, id, { known, identity, ...options } = {}) {
     this.#using = using;
-    this.peer = linkup.createPeer(id, { brokerUrl });
+    const knows = known && { known: new Map(Object.entries(known)) };
+    this.peer = linkup.createPeer(id, { brokerUrl, identity: { ...identity, ...knows }, ...options });
     this.peer.on('connection', (connection) => this.#adopt(connection));
+    this.peer.on('error', ({ code, peerId }) => {
+      this.#errors.push([peerId, code]);
+      for (const check of [...this.#checks]) check();
+    });
     this.registered = new Promise((resolve) => this.peer.once('register', resolve));
   }
 
@@ -42,8 +52,8 @@ class End {
     await this.registered;
   }
 
-  async connect(to) {
-    this.#adopt(await this.peer.connect(to));
+  async connect(to, options) {
+    this.#adopt(await this.peer.connect(to, options));
   }
 
   /** Waits for the call. */
@@ -56,6 +66,7 @@ class End {
   }
 
   #adopt(connection) {
+    this.#met += 1;
     this.connection = connection;
     this.messages = [];
     this.progress = [];
@@ -66,6 +77,7 @@ class End {
       });
     on('message', (message) => this.messages.push(message));
     on('progress', (event) => this.progress.push(event));
+    on('close', () => {});
     on('stream', (stream) => this.#streams.set(stream.name, this.#using(stream)));
     for (const check of [...this.#checks]) check();
   }
@@ -300,6 +312,45 @@ class End {
 
   async state() {
     return this.peer.state;
+  }
+
+  // A broker that attacks.
+
+  /** The code that a call is refused with; null where it is not. */
+  async refusal(to, options) {
+    return this.peer.connect(to, options).then(
+      () => null,
+      ({ code }) => code,
+    );
+  }
+
+  /** The code of the first event `error` about a remote. */
+  async complaint(about) {
+    const find = () => this.#errors.find(([id]) => id === about);
+    await this.#until(find);
+    return find()[1];
+  }
+
+  /** How many connections there were, the key of the last one's remote, and whether that is open. */
+  async met() {
+    return [this.#met, this.connection?.identity.publicKey ?? null, this.connection?.state ?? null];
+  }
+
+  async say(message) {
+    await this.connection.send(message, { ack: true });
+  }
+
+  async hear() {
+    await this.#until(() => this.messages.length > 0);
+    return this.messages.shift();
+  }
+
+  async hangUp() {
+    await this.connection.close();
+  }
+
+  async hungUp() {
+    await this.#until(() => this.connection.state === 'closed');
   }
 }
 

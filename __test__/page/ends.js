@@ -26,9 +26,8 @@ function inAllRuntimes(title, body) {
     const open = new Set();
     const world = {
       /** An end that is registered: `run(method, ...args)` calls one of its methods. */
-      async end(runtime) {
-        const id = `${runtime}-${++count}`;
-        const made = runtime === NODE ? await nodeEnd(id) : await pageEnd(running[runtime], id);
+      async end(runtime, { id = `${runtime}-${++count}`, ...options } = {}) {
+        const made = runtime === NODE ? await nodeEnd(id, options) : await pageEnd(running[runtime], id, options);
         open.add(made);
         return made;
       },
@@ -50,15 +49,15 @@ function inAllRuntimes(title, body) {
       page: (name, script) => running[name].page(`${world.server.url}/?script=${script}`),
     };
 
-    const nodeEnd = async (id) => {
-      const end = new End({ linkup, brokerUrl: world.server.broker.url, using }, id);
+    const nodeEnd = async (id, options) => {
+      const end = new End({ linkup, brokerUrl: world.server.broker.url, using }, id, options);
       await end.ready();
       return { id, run: (method, ...args) => end[method](...args), close: () => end.close() };
     };
 
-    const pageEnd = async (browser, id) => {
+    const pageEnd = async (browser, id, options) => {
       const page = await browser.page(`${world.server.url}/?script=__test__/page/end-page.js`);
-      await page.evaluate((id) => begin(id), id);
+      await page.evaluate((id, options) => begin(id, options), id, options);
       const run = (method, ...args) => page.evaluate((method, args) => end[method](...args), method, args);
       return { id, run, close: () => page.close() };
     };

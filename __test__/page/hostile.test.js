@@ -81,7 +81,7 @@ inAllRuntimes('hostile remotes', (world) => {
 
   for (const runtime of [...browsers, NODE]) {
     test(`against ${runtime}`, { timeout: 120_000 }, async (t) => {
-      const [victim, friend] = await Promise.all([runtime, NODE].map(world.end));
+      const [victim, friend] = await Promise.all([runtime, NODE].map((runtime) => world.end(runtime)));
       await victim.run('suffer');
       await friend.run('connect', victim.id);
 

@@ -20,7 +20,7 @@ inAllRuntimes('a blocked page', (world) => {
     const other = browsers.find((each) => each !== name) ?? name;
 
     test(`${name}, flooded by Node.js and ${other}`, { timeout: 120_000 }, async () => {
-      const [page, ...senders] = await Promise.all([name, NODE, other].map(world.end));
+      const [page, ...senders] = await Promise.all([name, NODE, other].map((runtime) => world.end(runtime)));
       const ids = senders.map(({ id }) => id);
       const drowning = page.run('drown', ids, COUNT, 3000);
       const floods = await Promise.all(senders.map((sender) => sender.run('flood', page.id, COUNT, SIZE)));

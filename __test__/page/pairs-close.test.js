@@ -15,7 +15,7 @@ inAllRuntimes('close', (world) => {
     for (const calledSends of [false, true]) {
       const who = calledSends ? 'the called' : 'the caller';
       test(`${pair.join(' calls ')}, ${who} sends: 50 of 50, ${ROUNDS} times`, { timeout: 300_000 }, async () => {
-        const [a, b] = await Promise.all(pair.map(world.end));
+        const [a, b] = await Promise.all(pair.map((runtime) => world.end(runtime)));
         await b.run('takeBursts', calledSends);
         const problems = await a.run('callBursts', b.id, ROUNDS, !calledSends);
         assert.deepEqual([problems, await b.run('bursts')], [[], []]);

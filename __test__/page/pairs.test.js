@@ -148,6 +148,37 @@ for (const name of installed()) {
       }
     });
 
+    test('a page whose browser has no Ed25519 talks, and is nobody and knows nobody', async () => {
+      const [{ page }, node] = [await tab(), await nodePeer()];
+      const setUp = () => {
+        for (const name of ['generateKey', 'importKey']) {
+          const known = crypto.subtle[name].bind(crypto.subtle);
+          crypto.subtle[name] = async (...args) => {
+            if (args.includes('Ed25519')) throw new DOMException('no Ed25519', 'NotSupportedError');
+            return known(...args);
+          };
+        }
+        globalThis.peer.close();
+        globalThis.peer = linkup.createPeer(`${peer.id}-old`, { brokerUrl });
+        return new Promise((resolve) => peer.on('register', () => resolve(peer.id)));
+      };
+      const old = await page.evaluate(setUp);
+      const incoming = once(node, 'connection');
+      assert.deepEqual((await page.evaluate(callFromPage, node.id)).message, ['echo', { hello: 'é' }]);
+      assert.equal((await incoming)[0].identity, null);
+      const connection = await node.connect(old);
+      assert.equal(connection.identity, null);
+      await connection.close();
+      // Where a key is known, nothing else will do.
+      const code = await page.evaluate(
+        (id, publicKey) => peer.connect(id, { publicKey }).catch(({ code }) => code),
+        node.id,
+        (await linkup.createIdentity()).publicKey,
+      );
+      assert.equal(code, 'ERR_IDENTITY_MISMATCH');
+      await page.close();
+    });
+
     test('a called page whose channel does not open speaks over one of its own', async () => {
       const { page, id } = await tab();
       await page.evaluate(() => {

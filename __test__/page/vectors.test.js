@@ -1,5 +1,6 @@
 'use strict';
-// The frames of vectors/frames.json in the browsers themselves: what decodes, to what, and what is refused.
+// The frames of vectors/frames.json in the browsers themselves: what decodes, to what, and what is refused. And the signals of
+// vectors/identity.json: which of them a browser takes as signed.
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -7,19 +8,20 @@ const { test } = require('node:test');
 const esbuild = require('esbuild');
 const { installed, launch } = require('./browser');
 const { serve } = require('./server');
+const signals = require('../../vectors/identity.json');
 const vectors = require('../../vectors/frames.json');
 
 const KINDS = ['ack', 'fin', 'fin-ack', 'binary', 'begin', 'more', 'ping', 'open', 'data', 'end', 'reset', 'credit'];
 KINDS.push('bundle');
 
-/** js/page/frame.js as a script that leaves it in the global `frame`. */
-async function script() {
+/** A file of js/ as a script that leaves it in a global. */
+async function script(file, globalName) {
   const { outputFiles } = await esbuild.build({
-    entryPoints: [path.join(__dirname, '../../js/page/frame.js')],
+    entryPoints: [path.join(__dirname, '../../js', file)],
     bundle: true,
     write: false,
     format: 'iife',
-    globalName: 'frame',
+    globalName,
   });
   return outputFiles[0].text;
 }
@@ -37,13 +39,26 @@ function decodeAll(texts) {
   });
 }
 
+/** In the page: which are signed with their key. */
+function verifyAll(signals) {
+  const check = async ({ from, to, text, key }) => keys.KEY.test(key) && (await identity.verify(key, from, to, text));
+  return Promise.all(signals.map(check));
+}
+
 for (const name of installed()) {
-  test(`${name}: ${vectors.length} vectors`, { timeout: 120_000 }, async () => {
+  test(`${name}: ${vectors.length} frames, ${signals.length} signals`, { timeout: 120_000 }, async () => {
     const server = await serve();
     const browser = await launch(name);
     try {
       const page = await browser.page(`${server.url}/`);
-      await page.addScriptTag({ content: await script() });
+      await page.addScriptTag({ content: await script('page/frame.js', 'frame') });
+      await page.addScriptTag({ content: await script('page/identity.js', 'identity') });
+      await page.addScriptTag({ content: await script('identity.js', 'keys') });
+      const verified = await page.evaluate(verifyAll, signals);
+      assert.deepEqual(
+        signals.filter(({ valid }, i) => valid !== verified[i]).map(({ name }) => name),
+        [],
+      );
       const decoded = await page.evaluate(
         decodeAll,
         vectors.map(({ hex }) => hex),

@@ -47,7 +47,8 @@ class Signaling extends Resume {
     const next = async () => {
       const { key } = signal;
       if (signal.offer !== undefined) signal.heard = await digest(bodyOf(text));
-      this.#take(signal, key && (await verify(key, from, this.options.id, text)) ? key : key && false);
+      const right = key && (await verify(key, from, this.options.id, text));
+      this.#take(signal, right ? key : right);
     };
     this.#coming = this.#coming.then(next, next);
   }
@@ -111,6 +112,10 @@ class Signaling extends Resume {
     const { session, kind, remote } = offer;
     if (this.closing) return this.sendBye(offer, 'ERR_PEER_CLOSED');
     const link = this.current(remote);
+    // The caller has made each of its sessions once.
+    if (link?.session !== session && offer.key && this.hasAnswered(offer)) {
+      return this.sendBye(offer, 'ERR_IDENTITY_MISMATCH', 'this offer was used before');
+    }
     if (!link) return this.#called(offer);
     if (link.session === session) {
       // The caller came back to the broker and does not know whether our answer was lost.
@@ -140,10 +145,6 @@ class Signaling extends Resume {
     const callers = [...this.links].filter((link) => !link.isKnown).length;
     if (this.links.size >= this.options.limits.connections || callers >= MAX_INCOMING) {
       return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
-    }
-    // The caller has made each of its sessions once.
-    if (offer.key && this.hasAnswered(offer)) {
-      return this.sendBye(offer, 'ERR_IDENTITY_MISMATCH', 'this offer was used before');
     }
     const link = this.insert(remote, false);
     this.#note(link, offer);

@@ -109,3 +109,24 @@ fn signed(from: &PeerId, to: &PeerId, body: &str) -> Vec<u8> {
     bytes.extend_from_slice(body.as_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn what_is_signed_and_what_is_not() {
+        let vectors: Vec<Value> = serde_json::from_str(include_str!("../../../vectors/identity.json")).unwrap();
+        for vector in &vectors {
+            let text = |name: &str| vector[name].as_str().unwrap().to_owned();
+            let id = |name: &str| PeerId::new(text(name)).unwrap();
+            let signed = Signed::read(&text("text"));
+            let key = PublicKey::parse(&text("key"));
+            let valid = key.is_some_and(|key| signed.is_by(&key, &id("from"), &id("to")));
+            assert_eq!(Value::Bool(valid), vector["valid"], "{}", text("name"));
+        }
+    }
+}

@@ -117,11 +117,15 @@ impl Peer {
             if wanted {
                 return;
             }
-        } else if let (true, Some(linkup)) = (offers, linkup) {
-            let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: String::new() };
-            self.send_bye(&from, &linkup.session, Kind::Linkup, body);
         } else if link.is_none() {
-            return;
+            if !offers {
+                return;
+            }
+            // Never about a connection that is there: what we sign, who has forged that could use.
+            if let Some(linkup) = linkup {
+                let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: String::new() };
+                self.send_bye(&from, &linkup.session, Kind::Linkup, body);
+            }
         }
         self.io.event(Event::Error { remote: Some(from), error });
     }
@@ -170,6 +174,11 @@ impl Peer {
         let link = current.and_then(|key| self.links.get(&key));
         let verdict = judge(&self.config.id, &from, &offer.session, link);
         tracing::debug!(own = %self.config.id, %from, ?verdict, "an offer");
+        // The caller has made each of its sessions once.
+        if verdict != Verdict::Repeated && offer.identity.is_some() && self.answered.has(&from, &offer.session) {
+            let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: "this offer was used before".into() };
+            return self.send_bye(&from, &offer.session, offer.kind, body);
+        }
         match (verdict, current) {
             (Verdict::Repeated, Some(key)) => {
                 // The caller came back to the broker and does not know whether our answer was lost.
@@ -200,11 +209,6 @@ impl Peer {
         let callers = self.links.values().filter(|link| !link.is_known()).count();
         if self.links.len() >= self.config.max_connections || callers >= limits::MAX_INCOMING_ATTEMPTS {
             let body = Body::Bye { code: ErrorCode::Denied, reason: "too many connections".into() };
-            return self.send_bye(&from, &offer.session, offer.kind, body);
-        }
-        // The caller has made each of its sessions once.
-        if offer.identity.is_some() && self.answered.has(&from, &offer.session) {
-            let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: "this offer was used before".into() };
             return self.send_bye(&from, &offer.session, offer.kind, body);
         }
         let key = self.insert(Link::new(ConnectionId(self.next_id()), from, false));

@@ -10,6 +10,18 @@ use crate::PeerId;
 /// How an id begins that is a public key itself.
 const KEY_ID: &str = "key:";
 
+/// How the points of small order begin, in all encodings that a verifier may take: with such a key anybody can sign. No key
+/// that somebody has made begins so.
+const SMALL_ORDER: [u64; 7] = [
+    0,
+    0x0100_0000_0000_0000,
+    0xecff_ffff_ffff_ffff,
+    0xedff_ffff_ffff_ffff,
+    0xeeff_ffff_ffff_ffff,
+    0x26e8_958f_c2b2_27b0,
+    0xc717_6a70_3d4d_d84f,
+];
+
 /// The public key of a peer: Ed25519 (RFC 8032). As text it is base64url without padding (RFC 4648, section 5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; 32]);
@@ -22,7 +34,7 @@ impl PublicKey {
 
     /// Reads its text, of which there is one only; `None` where that is no key.
     pub fn parse(text: &str) -> Option<Self> {
-        decode(text).map(Self)
+        decode(text).filter(|key| !has_small_order(key)).map(Self)
     }
 
     /// The key that an id is: `key:` and its text. `None` of any other id.
@@ -46,6 +58,10 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({self})")
     }
+}
+
+fn has_small_order(key: &[u8; 32]) -> bool {
+    key.first_chunk().is_some_and(|start| SMALL_ORDER.contains(&u64::from_be_bytes(*start)))
 }
 
 /// Text of bytes, as keys and digests have it.
@@ -76,6 +92,15 @@ mod tests {
             assert_eq!(PublicKey::parse(wrong), None, "{wrong}");
         }
         assert_eq!(PublicKey::parse(&TEXT.replace("AQ", "+/")), None);
+    }
+
+    #[test]
+    fn a_key_that_everybody_has_is_none() {
+        for start in SMALL_ORDER {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&start.to_be_bytes());
+            assert_eq!(PublicKey::parse(&encode(&key)), None, "{start:x}");
+        }
     }
 
     #[test]
