@@ -7,6 +7,7 @@ const path = require('node:path');
 const zlib = require('node:zlib');
 const esbuild = require('esbuild');
 const { minify } = require('terser');
+const { asModules } = require('./as-modules');
 const shortNames = require('./short-names');
 
 const root = path.join(__dirname, '..');
@@ -29,26 +30,6 @@ const OUTPUTS = [
     entry: `${FIRST} export * from './js/page.mjs'; export { default } from './js/page.mjs';`,
   },
 ];
-
-/**
- * The sources are CommonJS, for Node.js; as ES modules they become one scope, with short names and no wrappers. They are
- * written so that this is a matter of their `require` and `module.exports` lines.
- */
-const asModules = {
-  name: 'as-modules',
-  setup(build) {
-    build.onLoad({ filter: /[\\/]js[\\/].*\.js$/ }, ({ path: file }) => {
-      const contents = fs
-        .readFileSync(file, 'utf8')
-        .replace(/^const \{([^}]*)\} = require\((.*)\);$/gm, (_, names, from) => {
-          return `import {${names.replaceAll(':', ' as ')}} from ${from};`;
-        })
-        .replace(/^const (\w+) = require\((.*)\);$/gm, 'import * as $1 from $2;')
-        .replace(/^module\.exports = (\{[^}]*\});$/gm, 'export $1;');
-      return { contents, loader: 'js' };
-    });
-  },
-};
 
 /** One scope, internal names shortened: `{code, map}`. */
 async function bundle({ file, format, entry }) {
