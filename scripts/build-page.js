@@ -1,5 +1,5 @@
-// Called by `npm run build`: dist/linkup.js (the global `linkup`) and dist/linkup.mjs from js/page.mjs, with source maps. Fails
-// where they have become too large for a page.
+// Called by `npm run build`: dist/linkup.js (the global `linkup`) and dist/linkup.mjs from js/page.mjs, with source maps; and
+// dist/oidc.* (build-oidc.js). Fails where they have become too large for a page.
 'use strict';
 
 const fs = require('node:fs');
@@ -7,6 +7,8 @@ const path = require('node:path');
 const zlib = require('node:zlib');
 const esbuild = require('esbuild');
 const { minify } = require('terser');
+const { asModules } = require('./as-modules');
+const { buildOidc, MAX_BYTES: MAX_OIDC } = require('./build-oidc');
 const shortNames = require('./short-names');
 
 const root = path.join(__dirname, '..');
@@ -29,26 +31,6 @@ const OUTPUTS = [
     entry: `${FIRST} export * from './js/page.mjs'; export { default } from './js/page.mjs';`,
   },
 ];
-
-/**
- * The sources are CommonJS, for Node.js; as ES modules they become one scope, with short names and no wrappers. They are
- * written so that this is a matter of their `require` and `module.exports` lines.
- */
-const asModules = {
-  name: 'as-modules',
-  setup(build) {
-    build.onLoad({ filter: /[\\/]js[\\/].*\.js$/ }, ({ path: file }) => {
-      const contents = fs
-        .readFileSync(file, 'utf8')
-        .replace(/^const \{([^}]*)\} = require\((.*)\);$/gm, (_, names, from) => {
-          return `import {${names.replaceAll(':', ' as ')}} from ${from};`;
-        })
-        .replace(/^const (\w+) = require\((.*)\);$/gm, 'import * as $1 from $2;')
-        .replace(/^module\.exports = (\{[^}]*\});$/gm, 'export $1;');
-      return { contents, loader: 'js' };
-    });
-  },
-};
 
 /** One scope, internal names shortened: `{code, map}`. */
 async function bundle({ file, format, entry }) {
@@ -105,9 +87,11 @@ module.exports = { asModules, buildPage, MAX_BYTES };
 
 /** Builds, prints the sizes, and throws where one is too large. */
 async function main() {
-  for (const { file, bytes } of await buildPage()) {
-    console.log(`built: ${file}, ${bytes} bytes min+gzip of at most ${MAX_BYTES}`);
-    if (bytes > MAX_BYTES) throw new Error(`${file} is too large for a page`);
+  const page = (await buildPage()).map((built) => ({ ...built, most: MAX_BYTES }));
+  const oidc = (await buildOidc()).map((built) => ({ ...built, most: MAX_OIDC }));
+  for (const { file, bytes, most } of [...page, ...oidc]) {
+    console.log(`built: ${file}, ${bytes} bytes min+gzip of at most ${most}`);
+    if (bytes > most) throw new Error(`${file} is too large for a page`);
   }
 }
 
