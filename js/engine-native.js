@@ -35,6 +35,11 @@ function defaultBroker() {
   return { url: 'ws://localhost:5000', embedded: true };
 }
 
+/** `options.identity.oidc`, where it is what oidc() of linkup/oidc takes. */
+function oidc(options) {
+  return require('../dist/oidc.cjs').oidc(options);
+}
+
 /** Options travel as JSON, and so does what events say. */
 const createPeer = (mailbox, options) => addon.createPeer(mailbox, JSON.stringify(options));
 const { parse } = JSON;
@@ -45,6 +50,7 @@ module.exports = {
   createIdentity,
   loadIdentity,
   isPair,
+  oidc,
   parse,
   hold,
   pause,

@@ -62,6 +62,8 @@ const engine = {
   login: (peer, token) => peer.setLogin(token),
   createIdentity,
   loadIdentity,
+  /** Where the page has loaded dist/oidc.js. */
+  oidc: (options) => globalThis.linkupOidc?.oidc(options),
   // WebCrypto does not make the public half of a private key.
   isPair: () => true,
   transformed: (peer, transport, sdp) => peer.transformed(transport, sdp),

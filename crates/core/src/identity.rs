@@ -122,7 +122,7 @@ mod tests {
         let vectors: Vec<Value> = serde_json::from_str(include_str!("../../../vectors/identity.json")).unwrap();
         for vector in &vectors {
             let text = |name: &str| vector[name].as_str().unwrap().to_owned();
-            let id = |name: &str| PeerId::new(text(name)).unwrap();
+            let id = |name: &str| PeerId::new(&text(name)).unwrap();
             let signed = Signed::read(&text("text"));
             let key = PublicKey::parse(&text("key"));
             let valid = key.is_some_and(|key| signed.is_by(&key, &id("from"), &id("to")));

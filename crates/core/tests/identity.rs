@@ -494,3 +494,40 @@ fn an_id_that_is_our_key_is_proven_to_the_broker_once_a_socket() {
     solo.broker(challenge(&solo, &"x".repeat(257)));
     assert_eq!(proofs(&solo), [None]);
 }
+
+#[test]
+fn an_old_offer_does_not_end_a_newer_connection() {
+    let mut solo = solo(with_key);
+    let recorded = says("bob", &offer("old"));
+    for (text, session) in [(recorded.clone(), "old"), (says("bob", &offer("new")), "new")] {
+        solo.signal(&id("bob"), &text);
+        let transport = made(&solo);
+        solo.transport(transport, described(session));
+        solo.transport(transport, TransportInput::Open);
+        if session == "old" {
+            solo.transport(transport, TransportInput::Closed);
+        }
+    }
+    solo.take();
+    solo.signal(&id("bob"), &recorded);
+    assert_eq!((solo.events(), solo.transports()), (vec![], vec![]));
+    assert_eq!(bodies(&solo), [bye_body(ErrorCode::IdentityMismatch, "this offer was used before")]);
+}
+
+#[test]
+fn who_forges_an_offer_gets_no_bye_that_would_end_the_connection() {
+    let mut solo = solo(with_key);
+    solo.signal(&id("bob"), &says("bob", &offer("s")));
+    let transport = made(&solo);
+    solo.transport(transport, described("our answer"));
+    solo.transport(transport, TransportInput::Open);
+    solo.take();
+    for forged in [offer("s"), says("mallory", &offer("s")), says("bob", &offer("s")).replace("offer s", "offer S")] {
+        solo.signal(&id("bob"), &forged);
+        assert_eq!((told(&solo), solo.signals()), (vec![ErrorCode::IdentityMismatch], vec![]));
+        solo.take();
+    }
+    // Where there is nothing, the caller hears it.
+    solo.signal(&id("alice"), &says("alice", &offer("s")).replace("offer s", "offer S"));
+    assert_eq!(bodies(&solo), [bye_body(ErrorCode::IdentityMismatch, "")]);
+}
