@@ -113,7 +113,7 @@ class Signaling extends Resume {
     if (this.closing) return this.sendBye(offer, 'ERR_PEER_CLOSED');
     const link = this.current(remote);
     // The caller has made each of its sessions once.
-    if (link?.session !== session && offer.key && this.hasAnswered(offer)) {
+    if (offer.key && this.hasAnswered(offer)) {
       return this.sendBye(offer, 'ERR_IDENTITY_MISMATCH', 'this offer was used before');
     }
     if (!link) return this.#called(offer);

@@ -108,7 +108,8 @@ impl Peer {
             format!("what was said in the name of {from:?} is not signed with its key, or was changed on its way");
         let error = Error::new(ErrorCode::IdentityMismatch, message);
         // Who really answered shall not wait for ever.
-        if let Some(link) = key.and_then(|key| self.links.get_mut(&key)).filter(|_| linkup.is_some()) {
+        let attempt = key.and_then(|key| self.links.get_mut(&key)).filter(|link| link.is_attempt());
+        if let Some(link) = attempt.filter(|_| linkup.is_some()) {
             link.kind = Kind::Linkup;
         }
         let link = key.and_then(|key| self.links.get(&key).map(|link| (key, link.is_attempt(), link.wanted)));
