@@ -320,7 +320,7 @@ test('OPEN says who made the channel', () => {
     [4, false],
   ]) {
     const events = [];
-    const peer = { links: new Set(), notePath() {}, put: (...event) => events.push(event) };
+    const peer = { links: new Set(), notePath() {}, find() {}, put: (...event) => events.push(event) };
     const link = PagePeer.prototype.insert.call(peer, 'b', true);
     const receive = { message: 1, window: 262_144 };
     Object.assign(link, { state, kind: LINKUP, receive, transport: {} });

@@ -38,7 +38,7 @@ inAllRuntimes('a broker that attacks', (world) => {
     broker.heard = [];
     const { url: brokerUrl } = broker;
     const [a, b] = keys;
-    const timeouts = { connect: 5000 };
+    const timeouts = { connect: 3000 };
     const [alice, bob] = await Promise.all([
       world.end(one, { id: 'alice', brokerUrl, timeouts, identity: a, known: { bob: b.publicKey } }),
       world.end(two, { id: 'bob', brokerUrl, timeouts, identity: b, known: { alice: a.publicKey } }),
@@ -96,6 +96,11 @@ inAllRuntimes('a broker that attacks', (world) => {
           assert.deepEqual(await bob.run('met'), SILENCE);
         });
 
+        broker.attack = () => {};
+        broker.heard = [];
+        const gone = alice.run('refusal', 'bob', right);
+        const kept = await broker.until(({ type }) => type === 'offer');
+        assert.equal(await gone, 'ERR_CONNECT_TIMEOUT');
         broker.attack = null;
         broker.heard = [];
         await t.test('it does what it should', async () => {
@@ -131,6 +136,32 @@ inAllRuntimes('a broker that attacks', (world) => {
             MISMATCH,
           ]);
         });
+
+        if (!pair.includes(NODE))
+          await t.test('it makes calls in the name of who talks', async () => {
+            for (const [from, to] of [
+              [alice, bob],
+              [bob, alice],
+            ]) {
+              for (const keys of [broker.keys, undefined]) {
+                const said = saidBy(broker.keys, from.id, to.id, {
+                  type: 'offer',
+                  sdp,
+                  linkup: { v: 1, session: `${++strangers}` },
+                });
+                broker.send(keys ? said : stripped(said));
+                broker.send({ ...said, signal: JSON.stringify({ type: 'offer', sdp }) });
+                await settled(to);
+                await settled(from);
+              }
+            }
+            // Alice's own, which was kept back: it comes to nothing.
+            if (kept) broker.send(kept);
+            await settled(bob);
+            await settled(alice);
+            await setTimeout(END_AFTER);
+            await talk(alice, bob);
+          });
 
         await t.test('it makes the same call again', async () => {
           await Promise.all([alice.run('hangUp'), bob.run('hungUp')]);

@@ -175,7 +175,12 @@ class Books {
 
   /** The link that a signal is about. */
   linkOf({ remote, session }) {
-    if (session === undefined) return this.current(remote);
+    if (session === undefined) {
+      // A plain client says nothing about a connection that has a key.
+      return (
+        this.find((link) => link.remote === remote && link.isCurrent && link.kind === PLAIN) ?? this.current(remote)
+      );
+    }
     return this.find((link) => link.remote === remote && link.session === session);
   }
 

@@ -120,6 +120,8 @@ class PagePeer extends Signaling {
     if (link.state !== CONNECTING && link.state !== ANSWERING) return;
     const { remote, metadata, kind, key } = link;
     const caller = link.state === CONNECTING;
+    const old = this.find((other) => other !== link && other.remote === remote && other.isCurrent);
+    if (old) this.replace(old);
     link.reset();
     Object.assign(link, { kind, key, state: OPEN, caller });
     link.stop();

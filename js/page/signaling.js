@@ -111,7 +111,7 @@ class Signaling extends Resume {
   #offered(offer) {
     const { session, kind, remote } = offer;
     if (this.closing) return this.sendBye(offer, 'ERR_PEER_CLOSED');
-    const link = this.current(remote);
+    const link = this.linkOf(offer) ?? this.current(remote);
     // The caller has made each of its sessions once.
     if (offer.key && this.hasAnswered(offer)) {
       return this.sendBye(offer, 'ERR_IDENTITY_MISMATCH', 'this offer was used before');
@@ -133,17 +133,24 @@ class Signaling extends Resume {
       this.#note(link, offer);
       this.#askOrAccept(link, false);
     } else {
-      const message = `${JSON.stringify(remote)} lost the connection, and made another one`;
-      this.end(link, failure('ERR_CONNECTION_LOST', message));
-      this.#called(offer);
+      // What is open stays so until the new one is, too: only who has the keys gets that far.
+      if (link.isAttempt) this.replace(link);
+      this.#called(offer, link);
     }
   }
 
-  /** A call that nobody here asked for. */
-  #called(offer) {
+  /** Another connection with the same remote takes the place of this one. */
+  replace(link) {
+    const message = `${JSON.stringify(link.remote)} lost the connection, and made another one`;
+    this.end(link, failure('ERR_CONNECTION_LOST', message));
+  }
+
+  /** A call that nobody here asked for; it may take the place of a connection. */
+  #called(offer, replaced) {
     const { remote } = offer;
     const callers = [...this.links].filter((link) => !link.isKnown).length;
-    if (this.links.size >= this.options.limits.connections || callers >= MAX_INCOMING) {
+    const others = this.links.size - Number(this.links.has(replaced));
+    if (others >= this.options.limits.connections || callers >= MAX_INCOMING) {
       return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
     }
     const link = this.insert(remote, false);
