@@ -3,7 +3,7 @@
 'use strict';
 
 module.exports = `
-  addCandidate afterOnce api arrived ask asked asks awake begin brokers callAgain closePeer closedError core
+  addCandidate afterOnce api arrived asked asks awake begin brokers callAgain closePeer closedError core
   current deadline decide defaultBroker describe described embedded ends engine events ever expectClose
   farewell forget forgetQuestion giveUp handCandidates handed handle hold hub incoming insert isAttempt
   isCurrent isKnown leave linkOf live look made mailbox maxMessage missed othersMayReturn
@@ -15,7 +15,7 @@ module.exports = `
   resumes rewind takeOver moveOver renew renewed calmDown stopNext brokerIsBack stage newest ending heardIn outlives wouldKnow
   hurries phase missing why interrupted resumed
   binary broke conclude drained flow full heard how mine queued regulate settled tear unheard writableLength
-  pinned offered lastWord sendLastWord hasAnswered takeAnswer setLogin keyOf identityOf isPair verifies going prove judge
+  pinned offered noteAnswered replace lastWord sendLastWord hasAnswered takeAnswer setLogin keyOf identityOf isPair verifies going prove judge
 `
   .trim()
   .split(/\s+/);

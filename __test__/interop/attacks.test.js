@@ -462,10 +462,8 @@ for (const [what, make] of Object.entries({
 
 // What ends a connection that is open must be said by the other side, about this connection. A broker that knows this code can
 // still end one, no more: what is to be done is said with each.
-const UNTIL_OPEN = { todo: 'the old connection ends when the new one is open, not when it is called for' };
-const ABOUT = { todo: 'a bye names the offer that it is about, or ends nothing that is open' };
 
-test('a call with another key does not take the place of an open connection', UNTIL_OPEN, async (t) => {
+test('a call with another key does not take the place of an open connection', async (t) => {
   const pair = await talk(t);
   const { broker, alice, bob, offer } = pair;
   for (const keys of [broker.keys, makeKeys()]) {
@@ -482,7 +480,7 @@ test('a call with another key does not take the place of an open connection', UN
   await lives(pair);
 });
 
-test('an unsigned call does not take the place of an open connection', UNTIL_OPEN, async (t) => {
+test('an unsigned call does not take the place of an open connection', async (t) => {
   const pair = await talk(t);
   const { broker, alice, bob, offer } = pair;
   for (const signal of [
@@ -512,7 +510,7 @@ test('the call of a connection that is over does not take the place of the next 
   assert.deepEqual([bob.connection.length, bob.closed], [2, [null]]);
 });
 
-test('a call that was kept back does not take the place of the next one', UNTIL_OPEN, async (t) => {
+test('a call that was kept back does not take the place of the next one', async (t) => {
   const { broker, alice, bob } = await meet(t);
   broker.attack = () => {};
   const given = new AbortController();
@@ -539,7 +537,7 @@ for (const [what, make] of Object.entries({
   'that it needs another transport': () => ({ type: 'resume' }),
   'an offer of another transport': ({ sdp }) => ({ type: 'offer', sdp, linkup: { transport: 1 } }),
 })) {
-  test(`a bye that the broker got beforehand, by ${what}, ends nothing`, ABOUT, async (t) => {
+  test(`a bye that the broker got beforehand, by ${what}, ends nothing`, async (t) => {
     const { broker, alice, bob } = await meet(t);
     let bye;
     let asked = false;

@@ -284,7 +284,10 @@ test('descriptions say what we take, and other signals do not', async () => {
   for (const type of ['offer', 'answer']) {
     assert.deepEqual(await send({ type, sdp: 'v=0' }), { v: 1, session: 's', metadata: 1, receive });
   }
-  assert.deepEqual(await send({ type: 'bye' }, { bye: 1 }), { v: 1, session: 's', bye: 1 });
+  // A bye says which connection it is about: by its first offer.
+  const { offer, ...bye } = await send({ type: 'bye' }, { bye: 1 });
+  assert.deepEqual(bye, { v: 1, session: 's', bye: 1 });
+  assert.equal(offer, link.first);
   link.number = 3;
   assert.deepEqual(await send({ type: 'offer', sdp: 'v=0' }), { v: 1, session: 's', transport: 3 });
   assert.deepEqual(await send({ type: 'resume' }), { v: 1, session: 's', transport: 3 });

@@ -44,14 +44,17 @@ for (const name of installed()) {
       provider.authorizationUrl({ account: 'alice', email: 'alice@example.org' });
       provider.authorizationUrl({ account: 'mallory', email: 'mallory@example.org' });
       const { issuer, clientId } = provider;
-      const page = await browser.page(`${address}?${new URLSearchParams({ issuer, clientId, hint: account })}`);
+      // The provider remembers whom a browser belongs to.
+      const context = await browser.browser.createBrowserContext();
+      const page = await context.newPage();
+      await page.goto(`${address}?${new URLSearchParams({ issuer, clientId, hint: account })}`);
       await page.evaluate(() => {
         document.querySelector('#login').click();
       });
       const said = () => document.querySelector('#status')?.textContent || null;
       const handle = await within(page.waitForFunction(said), 30_000, 'a word of the page');
       const text = await handle.jsonValue();
-      await page.close();
+      await context.close();
       return text;
     }
 

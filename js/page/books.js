@@ -52,9 +52,14 @@ class Link {
   heardIn = 0;
   /** The key that the remote must have, and the one that it has shown in this session. */
   pinned;
-  /** The names of the last offers of this session: ours, and the remote's. */
+  /**
+   * The names of what was said: the first offer of this session, which each bye names, so that it is about this connection; the
+   * last offers, ours and the remote's; and our last word that we need another transport.
+   */
+  first;
   offered;
   heard;
+  asked;
   /** Our bye, signed, for when the page goes and there is no time. */
   lastWord;
   /** What a linkup peer takes, as its description says. */
@@ -197,7 +202,7 @@ class Books {
   /** Takes a link out of all books; false where it was not there. */
   remove(link) {
     if (!this.links.delete(link)) return false;
-    if (link.heard && link.key) this.#answered(link);
+    if (link.heard && link.key) this.noteAnswered(link);
     link.state = ENDED;
     this.broker.forget(link.question);
     link.stop();
@@ -209,7 +214,7 @@ class Books {
     return this.#over.has(`${session} ${remote}`);
   }
 
-  #answered({ remote, session }) {
+  noteAnswered({ remote, session }) {
     this.#over.add(`${session} ${remote}`);
     if (this.#over.size > MEMORY) this.#over.delete(this.#over.values().next().value);
   }
@@ -246,17 +251,24 @@ class Books {
     const more = extra ?? (number ? { transport: number } : body.sdp && about);
     const { type } = body;
     const write = (key) => {
-      const offer = type === 'answer' ? heard : undefined;
+      const offer = { answer: heard, bye: link.first ?? heard }[type];
       return writeSignal(kind, session, body, { ...more, key, offer });
     };
     if (!this.#keys) return this.#pass(remote, write());
     const next = async () => {
       const keys = kind !== PLAIN && type !== 'relay' && (await this.#keys);
       const text = write(keys?.publicKey);
+      if (type === 'resume') link.asked = await digest(text);
       if (type === 'offer') link.offered = await digest(text);
+      if (type === 'offer' && !number) link.first = link.offered;
       this.#pass(remote, await this.#signed(keys, remote, text));
       if (!body.sdp) return;
-      const bye = writeSignal(kind, session, { type: 'bye' }, { ...goodbye(), key: keys?.publicKey });
+      const bye = writeSignal(
+        kind,
+        session,
+        { type: 'bye' },
+        { ...goodbye(), key: keys?.publicKey, offer: link.first },
+      );
       link.lastWord = await this.#signed(keys, remote, bye);
     };
     this.going = this.going.then(next, next);

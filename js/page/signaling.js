@@ -46,7 +46,7 @@ class Signaling extends Resume {
     // One after the other: the order counts.
     const next = async () => {
       const { key } = signal;
-      if (signal.offer !== undefined) signal.heard = await digest(bodyOf(text));
+      signal.heard = await digest(bodyOf(text));
       const right = key && (await verify(key, from, this.options.id, text));
       this.#take(signal, right ? key : right);
     };
@@ -71,13 +71,15 @@ class Signaling extends Resume {
    * of others; but where a key is known, all must be signed with it.
    */
   #isAuthentic(signal, key) {
-    const { remote, offer, answer, about, number } = signal;
+    const { remote, offer, answer, bye, about, number } = signal;
     const link = this.linkOf(signal);
     // A call of somebody whom we call, too, takes the place of ours.
     const pinned = offer === undefined ? undefined : this.current(remote)?.pinned;
     const expected = link?.key ?? link?.pinned ?? pinned ?? keyOfId(remote);
     signal.key = key ?? undefined;
     if (key === false || (expected !== undefined && key !== expected)) return false;
+    // Who has signed a bye before it knew of this connection, has signed nothing about it.
+    if (bye && key && link && !link.isAttempt) return [link.first, link.offered, link.asked].includes(about ?? null);
     // It answers the very words of ours: what reached the remote is what we have said.
     const answers = answer !== undefined && link?.stage === CALLING && number === link.number;
     return !answers || !key || about === link.offered;
@@ -133,8 +135,9 @@ class Signaling extends Resume {
       this.#note(link, offer);
       this.#askOrAccept(link, false);
     } else {
-      // What is open stays so until the new one is, too: only who has the keys gets that far.
-      if (link.isAttempt) this.replace(link);
+      // What is open, with a remote that has a key, stays so until the new one is open, too: only who has the keys of what is
+      // offered gets that far.
+      if (link.isAttempt || !link.key) this.replace(link);
       this.#called(offer, link);
     }
   }
@@ -151,6 +154,8 @@ class Signaling extends Resume {
     const callers = [...this.links].filter((link) => !link.isKnown).length;
     const others = this.links.size - Number(this.links.has(replaced));
     if (others >= this.options.limits.connections || callers >= MAX_INCOMING) {
+      // Whoever keeps that bye back shall not have it for a connection that comes of the same offer later.
+      if (offer.key) this.noteAnswered(offer);
       return this.sendBye(offer, 'ERR_DENIED', 'too many connections');
     }
     const link = this.insert(remote, false);
@@ -159,7 +164,7 @@ class Signaling extends Resume {
   }
 
   #note(link, { session, kind, metadata, receive, offer, key, login, heard }) {
-    Object.assign(link, { session, kind, metadata, receive, offer, key, heard, state: ASKING });
+    Object.assign(link, { session, kind, metadata, receive, offer, key, heard, first: heard, state: ASKING });
     this.#noteLogin(link, login);
     this.limit(link);
   }

@@ -21,6 +21,11 @@ impl Peer {
             return;
         };
         let caller = matches!(link.state, State::Connecting);
+        let remote = link.remote.clone();
+        for other in self.others(key, &remote) {
+            self.replace(now, other);
+        }
+        let Some(link) = self.links.get_mut(&key) else { return };
         link.state = State::Open;
         link.caller = caller;
         link.way = link.newest_way();
@@ -108,10 +113,10 @@ impl Peer {
                     let remote = Some(link.remote.clone());
                     self.io.event(Event::Error { remote, error: error.clone() });
                 }
-                let (remote, session) = (link.remote.clone(), link.session.clone());
+                let (remote, session, first) = (link.remote.clone(), link.session.clone(), link.first);
                 if self.look_for_another_path(now, key, &error) {
                     let body = Body::Bye { code: error.code, reason: String::new() };
-                    return self.send_signal(&remote, &session, 0, Kind::Linkup, body);
+                    return self.send_bye(&remote, &session, Kind::Linkup, body, first);
                 }
                 self.give_up(now, key, error);
             }
@@ -220,9 +225,9 @@ impl Peer {
             self.calm_down();
         }
         tracing::debug!(own = %self.config.id, remote = %link.remote, ?error, "the end of a link");
-        if let Some((code, reason)) = bye.filter(|_| link.kind == Kind::Linkup) {
+        if let Some((code, reason)) = bye {
             let body = Body::Bye { code, reason: reason.to_owned() };
-            self.send_signal(&link.remote, &link.session, 0, link.kind, body);
+            self.send_bye(&link.remote, &link.session, link.kind, body, link.first);
         }
         if link.is_known() {
             for connection in std::iter::once(link.connection).chain(link.also.iter().copied()) {

@@ -154,9 +154,13 @@ pub(crate) struct Link {
     pub(crate) identity: Option<PublicKey>,
     /// Its ID token.
     pub(crate) login: Option<String>,
-    /// The last offer of this session that was made here, and the last one that was heard.
+    /// The first offer of this session, ours or the remote's: a bye names it, so that it is about this connection.
+    pub(crate) first: Option<Digest>,
+    /// The last offer that was made here, and the last one that was heard.
     pub(crate) offered: Option<Digest>,
     pub(crate) heard: Option<Digest>,
+    /// Our last word that we need another transport.
+    pub(crate) asked: Option<Digest>,
     /// The remote's.
     pub(crate) metadata: Option<Value>,
     /// What the remote takes, as it says.
@@ -217,8 +221,10 @@ impl Link {
             kind: Kind::Unknown,
             identity: None,
             login: None,
+            first: None,
             offered: None,
             heard: None,
+            asked: None,
             metadata: None,
             receive: None,
             transport: None,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::answered::Answered;
 use crate::finds::Find;
-use crate::identity::digest_of;
+use crate::identity::{Digest, digest_of};
 use crate::io::{Io, Timer};
 use crate::link::{Key, Kind, Link, State};
 use crate::registration::{Change, Registration};
@@ -39,7 +39,7 @@ pub struct Peer {
     pub(crate) links: BTreeMap<Key, Link>,
     pub(crate) by_connection: HashMap<ConnectionId, Key>,
     pub(crate) by_transport: HashMap<TransportId, Key>,
-    /// Oldest first. At most one of a remote's is current, the others are closing.
+    /// Oldest first. The first current one of a remote's is its connection, or is to be; others are closing, or may take its place.
     pub(crate) by_remote: HashMap<PeerId, Vec<Key>>,
     pub(crate) questions: HashMap<String, Question>,
     pub(crate) finds: BTreeMap<Token, Find>,
@@ -277,13 +277,34 @@ impl Peer {
 
     /// Sends a signal, where there is a registration: the broker passes on nobody else's.
     pub(crate) fn send_signal(&mut self, to: &PeerId, session: &str, transport: u32, kind: Kind, body: Body) {
+        let key = self.link_of_session(to, session).filter(|_| matches!(body, Body::Answer { .. }));
+        let heard = key.and_then(|key| self.links.get(&key)).and_then(|link| link.heard);
+        self.send_about(to, session, transport, kind, body, heard);
+    }
+
+    /// Says that a session is over. `about` is the first offer of that session; where we know nothing of it, the words that are
+    /// answered.
+    pub(crate) fn send_bye(&mut self, to: &PeerId, session: &str, kind: Kind, body: Body, about: Option<Digest>) {
+        if kind == Kind::Linkup {
+            self.send_about(to, session, 0, kind, body, about);
+        }
+    }
+
+    fn send_about(
+        &mut self,
+        to: &PeerId,
+        session: &str,
+        transport: u32,
+        kind: Kind,
+        body: Body,
+        about: Option<Digest>,
+    ) {
         if !self.registration.is_registered() {
             return;
         }
         let describes = transport == 0 && matches!(body, Body::Offer { .. } | Body::Answer { .. });
         let relays = matches!(body, Body::Relay { .. });
-        let offers = matches!(body, Body::Offer { .. });
-        let answers = matches!(body, Body::Answer { .. });
+        let (offers, asks) = (matches!(body, Body::Offer { .. }), matches!(body, Body::Resume));
         let key = self.link_of_session(to, session);
         let link = key.and_then(|key| self.links.get_mut(&key));
         let identity = self.config.identity.as_ref().filter(|_| kind != Kind::Plain && !relays);
@@ -293,12 +314,18 @@ impl Peer {
             receive: describes.then_some(self.config.receive),
             key: identity.map(|identity| identity.public()),
             login: self.config.login.clone().filter(|_| describes),
-            offer: link.as_ref().and_then(|link| link.heard).filter(|_| answers),
+            offer: about,
             ..Linkup::new(session.to_owned())
         });
         let mut signal = Signal { linkup, body }.to_text();
-        if let Some(link) = link.filter(|_| offers) {
-            link.offered = Some(digest_of(&signal));
+        if let Some(link) = link {
+            let said = || Some(digest_of(&signal));
+            match (offers, transport) {
+                (true, 0) => (link.offered, link.first) = (said(), said()),
+                (true, _) => link.offered = said(),
+                _ if asks => link.asked = said(),
+                _ => {}
+            }
         }
         if let Some(identity) = identity {
             signal = identity.sign(&self.config.id, to, &signal);
@@ -325,6 +352,12 @@ impl Peer {
     pub(crate) fn current(&self, remote: &PeerId) -> Option<Key> {
         let keys = self.by_remote.get(remote)?;
         keys.iter().copied().find(|key| self.links.get(key).is_some_and(Link::is_current))
+    }
+
+    /// The other links with `remote` that a new call could concern.
+    pub(crate) fn others(&self, key: Key, remote: &PeerId) -> Vec<Key> {
+        let keys = self.by_remote.get(remote).into_iter().flatten().copied();
+        keys.filter(|other| *other != key && self.links.get(other).is_some_and(Link::is_current)).collect()
     }
 
     /// The link that a linkup peer's signal is about.

@@ -57,10 +57,10 @@ impl Peer {
         if !matches!(link.state, State::Calling | State::Connecting) {
             return false;
         }
-        let (remote, session) = (link.remote.clone(), link.session.clone());
+        let (remote, session, first) = (link.remote.clone(), link.session.clone(), link.first);
         link.by_relay = true;
         let body = Body::Bye { code: ErrorCode::IceFailed, reason: String::new() };
-        self.send_signal(&remote, &session, 0, Kind::Linkup, body);
+        self.send_bye(&remote, &session, Kind::Linkup, body, first);
         self.call_again(now, key);
         true
     }

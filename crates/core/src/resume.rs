@@ -295,8 +295,8 @@ impl Peer {
     }
 
     /// The remote, which is called, needs another transport than the one it names.
-    pub(crate) fn handle_resume(&mut self, now: Instant, from: PeerId, linkup: &Linkup) {
-        let Some(key) = self.resumed(&from, linkup) else { return };
+    pub(crate) fn handle_resume(&mut self, now: Instant, from: PeerId, linkup: &Linkup, digest: Digest) {
+        let Some(key) = self.resumed(&from, linkup, digest) else { return };
         let Some(link) = self.links.get_mut(&key) else { return };
         // A direct way is looked for, and the remote takes any.
         if link.direct && linkup.transport.checked_add(1) == Some(link.number) {
@@ -320,7 +320,7 @@ impl Peer {
         digest: Digest,
         sdp: String,
     ) {
-        let Some(key) = self.resumed(&from, linkup) else { return };
+        let Some(key) = self.resumed(&from, linkup, digest) else { return };
         let Some(link) = self.links.get_mut(&key) else { return };
         if link.caller || linkup.transport <= link.number {
             if linkup.transport == link.number {
@@ -353,7 +353,7 @@ impl Peer {
     }
 
     /// The link that is to get another transport. Where there is none any more, the remote hears that.
-    fn resumed(&mut self, from: &PeerId, linkup: &Linkup) -> Option<Key> {
+    fn resumed(&mut self, from: &PeerId, linkup: &Linkup, digest: Digest) -> Option<Key> {
         let key = self.link_of_session(from, &linkup.session);
         match key.and_then(|key| self.links.get(&key)) {
             Some(link) if matches!(link.state, State::Open | State::Closing | State::Resuming { .. }) => {
@@ -362,7 +362,7 @@ impl Peer {
             Some(_) => None,
             None => {
                 let body = Body::Bye { code: ErrorCode::ConnectionLost, reason: String::new() };
-                self.send_signal(from, &linkup.session, 0, Kind::Linkup, body);
+                self.send_bye(from, &linkup.session, Kind::Linkup, body, Some(digest));
                 None
             }
         }

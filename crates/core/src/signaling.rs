@@ -49,7 +49,7 @@ impl Peer {
         if self.is_authentic(&from, &text, &signal) {
             self.take_signal(now, from, text.digest(), signal);
         } else {
-            self.refuse_forgery(now, from, signal);
+            self.refuse_forgery(now, from, text.digest(), signal);
         }
         let heard_in = self.registration.count();
         for key in self.by_remote.get(&remote).into_iter().flatten() {
@@ -63,8 +63,15 @@ impl Peer {
     fn link_of(&self, from: &PeerId, linkup: Option<&Linkup>) -> Option<Key> {
         match linkup {
             Some(linkup) => self.link_of_session(from, &linkup.session),
-            None => self.current(from),
+            // A plain client says nothing about a connection that has a key.
+            None => self.plain(from).or_else(|| self.current(from)),
         }
+    }
+
+    fn plain(&self, from: &PeerId) -> Option<Key> {
+        let is_plain = |link: &Link| link.kind == Kind::Plain && link.is_current();
+        let keys = self.by_remote.get(from)?;
+        keys.iter().copied().find(|key| self.links.get(key).is_some_and(is_plain))
     }
 
     /// Whether a signal may be what the peer `from` has said to us. Nobody signs but linkup peers with a key, so nothing is
@@ -95,12 +102,17 @@ impl Peer {
                 let calling = matches!(link.state, State::Calling | State::Resuming { phase: Phase::Calling, .. });
                 !calling || linkup.transport != link.number || linkup.offer == link.offered
             }
+            // Who has signed a bye before it knew of this connection, has signed nothing about it.
+            (Some(link), Some(linkup)) if key.is_some() && matches!(signal.body, Body::Bye { .. }) => {
+                let known = [link.first, link.offered, link.asked];
+                link.is_attempt() || linkup.offer.is_some() && known.contains(&linkup.offer)
+            }
             _ => true,
         }
     }
 
     /// Somebody else has said that, or it was changed on its way: an attempt ends by it, an open connection does not.
-    fn refuse_forgery(&mut self, now: Instant, from: PeerId, signal: Signal) {
+    fn refuse_forgery(&mut self, now: Instant, from: PeerId, digest: Digest, signal: Signal) {
         let linkup = signal.linkup.as_ref();
         let offers = matches!(signal.body, Body::Offer { .. });
         let key = self.link_of(&from, linkup).or_else(|| self.current(&from).filter(|_| offers));
@@ -125,7 +137,7 @@ impl Peer {
             // Never about a connection that is there: what we sign, who has forged that could use.
             if let Some(linkup) = linkup {
                 let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: String::new() };
-                self.send_bye(&from, &linkup.session, Kind::Linkup, body);
+                self.send_bye(&from, &linkup.session, Kind::Linkup, body, Some(digest));
             }
         }
         self.io.event(Event::Error { remote: Some(from), error });
@@ -134,7 +146,7 @@ impl Peer {
     fn take_signal(&mut self, now: Instant, from: PeerId, digest: Digest, signal: Signal) {
         match (signal.body, signal.linkup) {
             (Body::Relay { data }, Some(linkup)) => self.handle_relayed(&from, &linkup, data),
-            (Body::Resume, Some(linkup)) => self.handle_resume(now, from, &linkup),
+            (Body::Resume, Some(linkup)) => self.handle_resume(now, from, &linkup, digest),
             (Body::Offer { sdp }, Some(linkup)) if linkup.transport > 0 => {
                 self.handle_next_offer(now, from, &linkup, digest, sdp);
             }
@@ -155,7 +167,7 @@ impl Peer {
                 };
                 self.handle_offer(now, from, offer);
             }
-            (Body::Answer { sdp }, linkup) => self.handle_answer(now, from, linkup, sdp),
+            (Body::Answer { sdp }, linkup) => self.handle_answer(now, from, linkup, digest, sdp),
             (Body::Candidate(candidate), linkup) => self.handle_candidate(&from, linkup, candidate),
             (Body::Bye { code, reason }, Some(linkup)) => {
                 if let Some(key) = self.link_of_session(&from, &linkup.session) {
@@ -169,16 +181,16 @@ impl Peer {
     fn handle_offer(&mut self, now: Instant, from: PeerId, offer: Offer) {
         if self.closing {
             let body = Body::Bye { code: ErrorCode::PeerClosed, reason: String::new() };
-            return self.send_bye(&from, &offer.session, offer.kind, body);
+            return self.send_bye(&from, &offer.session, offer.kind, body, Some(offer.digest));
         }
-        let current = self.current(&from);
+        let current = self.link_of_session(&from, &offer.session).or_else(|| self.current(&from));
         let link = current.and_then(|key| self.links.get(&key));
         let verdict = judge(&self.config.id, &from, &offer.session, link);
         tracing::debug!(own = %self.config.id, %from, ?verdict, "an offer");
         // The caller has made each of its sessions once.
         if verdict != Verdict::Repeated && offer.identity.is_some() && self.answered.has(&from, &offer.session) {
             let body = Body::Bye { code: ErrorCode::IdentityMismatch, reason: "this offer was used before".into() };
-            return self.send_bye(&from, &offer.session, offer.kind, body);
+            return self.send_bye(&from, &offer.session, offer.kind, body, Some(offer.digest));
         }
         match (verdict, current) {
             (Verdict::Repeated, Some(key)) => {
@@ -196,21 +208,35 @@ impl Peer {
             }
             (Verdict::Theirs, Some(key)) => self.take_over(now, key, offer),
             (Verdict::Anew, Some(key)) => {
-                let message = format!("{from:?} began a new connection: it had lost this one");
-                let lost = Error::new(ErrorCode::ConnectionLost, message);
-                self.end(now, key, Some(lost), None);
-                self.be_called(now, from, offer);
+                // What is open, with a remote that has a key, stays so until the new one is open, too: only who has the keys of what is
+                // offered gets that far.
+                if matches!(self.links.get(&key), Some(link) if link.is_attempt() || link.identity.is_none()) {
+                    self.replace(now, key);
+                }
+                self.be_called(now, from, offer, Some(key));
             }
-            (_, _) => self.be_called(now, from, offer),
+            (_, _) => self.be_called(now, from, offer, None),
         }
     }
 
-    /// A call that nobody here asked for.
-    fn be_called(&mut self, now: Instant, from: PeerId, offer: Offer) {
+    /// Another connection with the same remote takes the place of this one.
+    pub(crate) fn replace(&mut self, now: Instant, key: Key) {
+        let Some(link) = self.links.get(&key) else { return };
+        let message = format!("{:?} began a new connection: it had lost this one", link.remote);
+        self.end(now, key, Some(Error::new(ErrorCode::ConnectionLost, message)), None);
+    }
+
+    /// A call that nobody here asked for; it may take the place of a connection.
+    fn be_called(&mut self, now: Instant, from: PeerId, offer: Offer, replaced: Option<Key>) {
         let callers = self.links.values().filter(|link| !link.is_known()).count();
-        if self.links.len() >= self.config.max_connections || callers >= limits::MAX_INCOMING_ATTEMPTS {
+        let others = self.links.len() - usize::from(replaced.is_some_and(|key| self.links.contains_key(&key)));
+        if others >= self.config.max_connections || callers >= limits::MAX_INCOMING_ATTEMPTS {
             let body = Body::Bye { code: ErrorCode::Denied, reason: "too many connections".into() };
-            return self.send_bye(&from, &offer.session, offer.kind, body);
+            self.send_bye(&from, &offer.session, offer.kind, body, Some(offer.digest));
+            // Whoever keeps that bye back shall not have it for a connection that comes of the same offer later.
+            return if offer.identity.is_some() {
+                self.answered.add(from, offer.session)
+            };
         }
         let key = self.insert(Link::new(ConnectionId(self.next_id()), from, false));
         self.note_offer(key, offer);
@@ -224,7 +250,7 @@ impl Peer {
         link.kind = offer.kind;
         link.identity = offer.identity;
         link.login = offer.login;
-        link.heard = Some(offer.digest);
+        (link.first, link.heard) = (Some(offer.digest), Some(offer.digest));
         link.metadata = offer.metadata;
         link.receive = offer.receive;
         link.state = State::Asking { sdp: offer.sdp };
@@ -283,14 +309,14 @@ impl Peer {
         }
     }
 
-    fn handle_answer(&mut self, now: Instant, from: PeerId, linkup: Option<Linkup>, sdp: String) {
+    fn handle_answer(&mut self, now: Instant, from: PeerId, linkup: Option<Linkup>, digest: Digest, sdp: String) {
         let key = self.link_of(&from, linkup.as_ref());
         let Some((key, link)) = key.and_then(|key| self.links.get_mut(&key).map(|link| (key, link))) else {
             if let Some(linkup) = linkup {
                 // We gave that call up before we knew that a bye would be understood: without one the other side
                 // would go on, and our next call or its own would wait for an attempt that is dead.
                 let body = Body::Bye { code: ErrorCode::ConnectionClosed, reason: String::new() };
-                self.send_bye(&from, &linkup.session, Kind::Linkup, body);
+                self.send_bye(&from, &linkup.session, Kind::Linkup, body, Some(digest));
             }
             return;
         };
@@ -387,12 +413,6 @@ impl Peer {
             }
             State::Leaving { .. } => {}
             _ => self.end(now, key, Some(error), None),
-        }
-    }
-
-    fn send_bye(&mut self, to: &PeerId, session: &str, kind: Kind, body: Body) {
-        if kind == Kind::Linkup {
-            self.send_signal(to, session, 0, kind, body);
         }
     }
 }

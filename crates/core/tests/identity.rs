@@ -29,6 +29,11 @@ fn says(name: &str, text: &str) -> String {
     signed(&key(name), name, "me", text)
 }
 
+/// What somebody else says in the name of `name`, signed with a key of its own.
+fn forges(name: &str, text: &str) -> String {
+    signed(&key("mallory"), name, "me", text)
+}
+
 fn signed(by: &Identity, from: &str, to: &str, text: &str) -> String {
     let mut text: Value = serde_json::from_str(text).unwrap();
     text["linkup"]["key"] = by.public().to_string().into();
@@ -52,11 +57,15 @@ fn answer_to(solo: &Solo, session: &str) -> String {
 }
 
 fn answer_to_text(offer: &str, session: &str) -> String {
-    let cut = offer.find(r#","signature":"#).map_or(offer.to_owned(), |at| format!("{}}}", &offer[..at]));
-    let digest = ring::digest::digest(&ring::digest::SHA256, cut.as_bytes());
     let mut answer: Value = serde_json::from_str(&answer(session)).unwrap();
-    answer["linkup"]["offer"] = linkup_proto::key::encode(digest.as_ref()).into();
+    answer["linkup"]["offer"] = digest_of(offer).into();
     answer.to_string()
+}
+
+/// The name of a text, which may be signed.
+fn digest_of(text: &str) -> String {
+    let cut = text.find(r#","signature":"#).map_or(text.to_owned(), |at| format!("{}}}", &text[..at]));
+    linkup_proto::key::encode(ring::digest::digest(&ring::digest::SHA256, cut.as_bytes()).as_ref())
 }
 
 fn call_pinned(solo: &mut Solo, to: &str, pinned: Option<PublicKey>) -> (linkup_core::TransportId, String) {
@@ -152,7 +161,7 @@ fn a_key_that_is_known_must_have_signed_the_answer() {
     type Answer = fn(&Solo, &str) -> String;
     let answers: [(&str, Answer); 5] = [
         ("not signed", |_, session| answer(session)),
-        ("of another key", |solo, session| says("mallory", &answer_to(solo, session))),
+        ("of another key", |solo, session| forges("alice", &answer_to(solo, session))),
         ("to another peer", |solo, session| signed(&key("alice"), "alice", "bob", &answer_to(solo, session))),
         ("of another peer", |solo, session| signed(&key("alice"), "bob", "me", &answer_to(solo, session))),
         ("changed", |solo, session| says("alice", &answer_to(solo, session)).replace("answer ", "Answer ")),
@@ -264,13 +273,14 @@ fn a_session_has_one_key() {
     // Nothing that others sign, or nobody, moves an open connection.
     let mut caller = solo(with_key);
     let (transport, session) = call(&mut caller, 1, "alice");
+    let said = texts(&caller).remove(0);
     let answer = answer_to(&caller, &session);
     caller.signal(&id("alice"), &says("alice", &answer));
     caller.transport(transport, TransportInput::Open);
     caller.take();
     let resume = json!({"type": "resume", "linkup": {"v": 1, "session": session, "transport": 0}}).to_string();
     for text in [bye(&session, "ERR_CONNECTION_CLOSED", ""), resume.clone(), candidate(&session, "far")] {
-        for forged in [text.clone(), says("mallory", &text)] {
+        for forged in [text.clone(), forges("alice", &text)] {
             caller.signal(&id("alice"), &forged);
             assert_eq!(told(&caller), [ErrorCode::IdentityMismatch], "{forged}");
             assert_eq!(caller.take().len(), 1, "{forged}");
@@ -278,7 +288,7 @@ fn a_session_has_one_key() {
     }
     caller.signal(&id("alice"), &says("alice", &resume));
     assert!(caller.transports().iter().any(|(_, command)| *command == TransportCommand::Offer));
-    caller.signal(&id("alice"), &says("alice", &bye(&session, "ERR_CONNECTION_CLOSED", "")));
+    caller.signal(&id("alice"), &bye_about("alice", &session, Some(&said)));
     assert_eq!(closed(&caller, ALICE), Some(None));
 }
 
@@ -291,7 +301,7 @@ fn another_transport_is_offered_and_answered_by_the_same_keys() {
     called.transport(transport, TransportInput::Open);
     called.take();
     let next = json!({"type": "offer", "sdp": "next", "linkup": {"v": 1, "session": "s", "transport": 1}}).to_string();
-    for forged in [next.clone(), says("mallory", &next)] {
+    for forged in [next.clone(), forges("bob", &next)] {
         called.signal(&id("bob"), &forged);
         assert_eq!((told(&called), called.transports().len()), (vec![ErrorCode::IdentityMismatch], 0));
         called.take();
@@ -522,7 +532,7 @@ fn who_forges_an_offer_gets_no_bye_that_would_end_the_connection() {
     solo.transport(transport, described("our answer"));
     solo.transport(transport, TransportInput::Open);
     solo.take();
-    for forged in [offer("s"), says("mallory", &offer("s")), says("bob", &offer("s")).replace("offer s", "offer S")] {
+    for forged in [offer("s"), forges("bob", &offer("s")), says("bob", &offer("s")).replace("offer s", "offer S")] {
         solo.signal(&id("bob"), &forged);
         assert_eq!((told(&solo), solo.signals()), (vec![ErrorCode::IdentityMismatch], vec![]));
         solo.take();
@@ -530,4 +540,124 @@ fn who_forges_an_offer_gets_no_bye_that_would_end_the_connection() {
     // Where there is nothing, the caller hears it.
     solo.signal(&id("alice"), &says("alice", &offer("s")).replace("offer s", "offer S"));
     assert_eq!(bodies(&solo), [bye_body(ErrorCode::IdentityMismatch, "")]);
+}
+
+#[test]
+fn an_open_connection_is_replaced_by_an_open_one_only() {
+    let mut solo = solo(|config| {
+        with_key(config);
+        config.asks = true;
+        config.max_connections = 1;
+    });
+    let accept = |solo: &mut Solo| {
+        let connection = requests(solo).pop().unwrap();
+        solo.command(Command::Answer { connection, verdict: Ok(()) });
+        let transport = made(solo);
+        solo.transport(transport, described("our answer"));
+        (connection, transport)
+    };
+    solo.signal(&id("bob"), &says("bob", &offer("old")));
+    let (old, transport) = accept(&mut solo);
+    solo.transport(transport, TransportInput::Open);
+    solo.take();
+    // Denied, or without an open channel, a call changes nothing, whoever makes it.
+    for (session, text) in [("denied", offer("denied")), ("stuck", forges("bob", &offer("stuck")))] {
+        solo.signal(&id("bob"), &text);
+        let connection = requests(&solo).pop().unwrap();
+        let denied = Err(Error::new(ErrorCode::Denied, "no"));
+        let verdict = if session == "denied" { denied } else { Ok(()) };
+        solo.command(Command::Answer { connection, verdict });
+        if session == "stuck" {
+            let transport = made(&solo);
+            solo.transport(transport, described("our answer"));
+            solo.transport(transport, failed(ErrorCode::IceFailed));
+        }
+        assert_eq!(closed(&solo, old), None, "{session}");
+        assert!(!is_aborted(&solo, transport), "{session}");
+        solo.take();
+    }
+    // What is said about the old one still finds it.
+    solo.signal(&id("bob"), &says("bob", &offer("new")));
+    let (_, next) = accept(&mut solo);
+    assert_eq!(closed(&solo, old), None);
+    solo.take();
+    solo.transport(next, TransportInput::Open);
+    let events = solo.events();
+    assert!(matches!(&events[0], Event::Closed { connection, error: Some(error) }
+        if *connection == old && error.code == ErrorCode::ConnectionLost));
+    assert!(matches!(&events[1], Event::Open { incoming: true, .. }));
+    assert!(is_aborted(&solo, transport));
+}
+
+/// A bye of `name` that names some words.
+fn bye_about(name: &str, session: &str, about: Option<&str>) -> String {
+    let mut text: Value = serde_json::from_str(&bye(session, "ERR_CONNECTION_CLOSED", "")).unwrap();
+    if let Some(about) = about {
+        text["linkup"]["offer"] = digest_of(about).into();
+    }
+    says(name, &text.to_string())
+}
+
+#[test]
+fn a_bye_is_about_this_connection() {
+    // The called side.
+    let first = says("bob", &offer("s"));
+    for (about, right) in [(None, false), (Some("something else"), false), (Some(first.as_str()), true)] {
+        let mut solo = solo(with_key);
+        solo.signal(&id("bob"), &first);
+        let transport = made(&solo);
+        solo.transport(transport, described("our answer"));
+        solo.transport(transport, TransportInput::Open);
+        let Some(Event::Open { connection, .. }) = solo.events().pop() else { panic!("it is not open") };
+        solo.take();
+        solo.signal(&id("bob"), &bye_about("bob", "s", about));
+        assert_eq!(told(&solo).is_empty(), right, "{about:?}");
+        solo.run(ms(1000));
+        assert_eq!(solo.events().iter().any(|event| matches!(event, Event::Closed { .. })), right, "{about:?}");
+        if right {
+            return;
+        }
+        // Ours says what it is about, too.
+        solo.take();
+        close(&mut solo, connection, Some((ErrorCode::Aborted, "enough")));
+        let bye = solo.signals().pop().unwrap().1;
+        assert!(matches!(bye.body, Body::Bye { .. }), "{bye:?}");
+        assert_eq!(bye.linkup.unwrap().offer.map(|offer| linkup_proto::key::encode(&offer)), Some(digest_of(&first)));
+    }
+}
+
+#[test]
+fn who_knows_nothing_of_a_session_says_which_words_it_answers() {
+    let mut solo = solo(with_key);
+    let next = json!({"type": "offer", "sdp": "next", "linkup": {"v": 1, "session": "s", "transport": 1}}).to_string();
+    let resume = json!({"type": "resume", "linkup": {"v": 1, "session": "s", "transport": 0}}).to_string();
+    for text in [next, resume, answer("s")] {
+        let text = says("bob", &text);
+        solo.signal(&id("bob"), &text);
+        let bye = solo.signals().pop().unwrap().1.linkup.unwrap();
+        assert_eq!(bye.offer.map(|offer| linkup_proto::key::encode(&offer)), Some(digest_of(&text)), "{text}");
+        solo.take();
+    }
+    // The other side takes that as the answer to what it has said, and as nothing else.
+    let (transport, session) = call(&mut solo, 1, "bob");
+    let right = says("bob", &answer_to(&solo, &session));
+    solo.signal(&id("bob"), &right);
+    solo.transport(transport, TransportInput::Open);
+    solo.transport(transport, TransportInput::Silent);
+    let transport = made(&solo);
+    solo.transport(transport, described("next offer"));
+    let said = texts(&solo).pop().unwrap();
+    solo.signal(&id("bob"), &bye_about("bob", &session, Some(&said)));
+    assert_eq!(closed(&solo, ALICE), Some(None));
+
+    let mut called = common::solo(with_key);
+    called.signal(&id("bob"), &says("bob", &offer("s")));
+    let transport = made(&called);
+    called.transport(transport, described("our answer"));
+    called.transport(transport, TransportInput::Open);
+    called.transport(transport, TransportInput::Silent);
+    let said = texts(&called).pop().unwrap();
+    assert_eq!(Signal::parse(&said).unwrap().body, Body::Resume);
+    called.signal(&id("bob"), &bye_about("bob", "s", Some(&said)));
+    assert!(called.events().iter().any(|event| matches!(event, Event::Closed { error: None, .. })));
 }
