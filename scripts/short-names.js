@@ -15,7 +15,7 @@ module.exports = `
   resumes rewind takeOver moveOver renew renewed calmDown stopNext brokerIsBack stage newest ending heardIn outlives wouldKnow
   hurries phase missing why interrupted resumed
   binary broke conclude drained flow full heard how mine queued regulate settled tear unheard writableLength
-  pinned offered noteAnswered replace lastWord sendLastWord hasAnswered takeAnswer setLogin keyOf identityOf isPair verifies going prove judge
+  pinned offered noteAnswered lastWord sendLastWord hasAnswered takeAnswer setLogin keyOf identityOf isPair verifies going prove judge
 `
   .trim()
   .split(/\s+/);
