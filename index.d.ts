@@ -138,7 +138,7 @@ export interface AcceptPolicy {
   allow?: readonly (string | RegExp)[];
   /**
    * At most so many `calls` (1 to 100) of one id in so many `seconds` (1 to 86400); those that are denied for it do not count. Otherwise
-   * 'too many calls'. 10,000 callers are remembered.
+   * 'too many calls'. 10,000 callers are remembered. A call that finds no path through the network is made once more, and counts twice.
    */
   rate?: { calls: number; seconds: number };
   /** Decides about those who have passed. */
@@ -192,7 +192,8 @@ export interface PeerOptions {
   iceTransportPolicy?: 'all' | 'relay';
   /**
    * Decides about each caller, before any address of this side leaves the machine. False, a string (the reason) or an
-   * exception (its message) denies: the caller's promise rejects `ERR_DENIED`. Default: everybody may connect.
+   * exception (its message) denies: the caller's promise rejects `ERR_DENIED`. A peer that is being called from here is not asked
+   * about. Default: everybody may connect.
    */
   accept?: ((request: ConnectRequest) => unknown) | AcceptPolicy;
   /** Any JSON up to 16 KiB that the other sides get, as `connection.metadata` and in their `accept`. */
