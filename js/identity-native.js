@@ -1,8 +1,8 @@
 'use strict';
 // Keys in Node.js: made by its own crypto, kept in a file.
 
-const { createPrivateKey, createPublicKey, generateKeyPair } = require('node:crypto');
-const { readFile, writeFile } = require('node:fs/promises');
+const { createPrivateKey, createPublicKey, generateKeyPair, randomUUID } = require('node:crypto');
+const { link, readFile, rm, writeFile } = require('node:fs/promises');
 const { promisify } = require('node:util');
 const { checkNames, checkText } = require('./check');
 const { checkKey } = require('./identity');
@@ -33,13 +33,22 @@ async function loadIdentity(file) {
       if (error.code !== 'ENOENT') throw error;
     }
     const identity = await createIdentity();
-    try {
-      await writeFile(file, `${JSON.stringify(identity, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
-      return identity;
-    } catch (error) {
-      // Another process was faster: its key counts.
-      if (error.code !== 'EEXIST') throw error;
-    }
+    if (await keep(identity, file)) return identity;
+  }
+}
+
+/** False where another process was faster: its key counts. Nobody ever sees half of a file. */
+async function keep(identity, file) {
+  const draft = `${file}.${randomUUID()}`;
+  await writeFile(draft, `${JSON.stringify(identity, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
+  try {
+    await link(draft, file);
+    return true;
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+    return false;
+  } finally {
+    await rm(draft);
   }
 }
 
