@@ -1,9 +1,11 @@
 'use strict';
 // The engine of Node.js: the addon's functions, and what js/ needs of Node.js itself. The one file that knows them.
 
-const addon = require('../binding.js');
+const { addon } = require('./addon');
 const { createIdentity, isPair, loadIdentity } = require('./identity-native');
 const { streamDuplex } = require('./stream-native');
+
+const native = addon(() => require('../binding.js'));
 
 // Node.js ends a process that waits for nothing but the addon: a timer of 24.8 days holds it.
 const LONGEST = 2 ** 31 - 1;
@@ -41,11 +43,11 @@ function oidc(options) {
 }
 
 /** Options travel as JSON, and so does what events say. */
-const createPeer = (mailbox, options) => addon.createPeer(mailbox, JSON.stringify(options));
+const createPeer = (mailbox, options) => native.createPeer(mailbox, JSON.stringify(options));
 const { parse } = JSON;
 
 module.exports = {
-  ...addon,
+  ...native,
   createPeer,
   createIdentity,
   loadIdentity,

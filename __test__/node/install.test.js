@@ -1,0 +1,160 @@
+'use strict';
+// As a user gets it: the packages that are published, in an empty project, without cargo and without a script.
+
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { after, before, test } = require('node:test');
+const { buildOidc } = require('../../scripts/build-oidc');
+const { buildPage } = require('../../scripts/build-page');
+const { target } = require('../../js/addon');
+const { root } = require('./helpers');
+
+const PLATFORMS = fs.readdirSync(path.join(root, 'npm'));
+const MEGABYTE = 1e6;
+
+let folder;
+let project;
+
+/** Runs it, and gives back what it printed. */
+function run(command, args, cwd) {
+  // Nothing may be fetched, and no addon be found but the one that was installed.
+  const env = { ...process.env, npm_config_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false' };
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8', timeout: 60_000 });
+  assert.equal(status, 0, `${command} ${args.join(' ')}: ${error ?? ''}${stdout}${stderr}`);
+  return stdout.trim();
+}
+
+const node = (...args) => run(process.execPath, args, project);
+const read = (file) => JSON.parse(fs.readFileSync(file, 'utf8'));
+
+/** Packs a folder as `npm publish` would. */
+function pack(from) {
+  return path.join(folder, run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], from));
+}
+
+before(async () => {
+  await Promise.all([buildPage(), buildOidc()]);
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-install-'));
+  project = path.join(folder, 'project');
+  const [main, platform] = [path.join(folder, 'main'), path.join(folder, 'platform')];
+  for (const made of [project, main]) fs.mkdirSync(made);
+
+  const binary = `linkup.${target()}.node`;
+  fs.cpSync(path.join(root, 'npm', target()), platform, { recursive: true });
+  fs.copyFileSync(path.join(root, binary), path.join(platform, binary));
+
+  // What `napi pre-publish` adds.
+  run('tar', ['xzf', pack(root), '-C', main], folder);
+  const file = path.join(main, 'package', 'package.json');
+  const about = read(file);
+  about.optionalDependencies = Object.fromEntries(PLATFORMS.map((name) => [`linkup-${name}`, about.version]));
+  fs.writeFileSync(file, JSON.stringify(about));
+
+  fs.writeFileSync(path.join(project, 'package.json'), '{"private": true}');
+  const packages = [pack(path.dirname(file)), pack(platform)];
+  const start = performance.now();
+  run('npm', ['install', ...packages], project);
+  console.log(`npm install: ${Math.round(performance.now() - start)} ms`);
+  for (const tarball of packages) console.log(`${path.basename(tarball)}: ${fs.statSync(tarball).size} bytes`);
+  console.log(`${binary}: ${(fs.statSync(path.join(root, binary)).size / MEGABYTE).toFixed(1)} MB`);
+});
+after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+test('two packages, and nothing runs at the installation', () => {
+  const modules = path.join(project, 'node_modules');
+  const names = fs.readdirSync(modules).filter((name) => !name.startsWith('.'));
+  assert.deepEqual(names.sort(), ['linkup', `linkup-${target()}`]);
+  for (const name of names) {
+    const { scripts = {}, dependencies } = read(path.join(modules, name, 'package.json'));
+    for (const script of ['preinstall', 'install', 'postinstall']) assert.equal(scripts[script], undefined);
+    assert.equal(dependencies, undefined);
+  }
+});
+
+test('each platform has a package that says where it belongs', () => {
+  const { version, napi } = read(path.join(root, 'package.json'));
+  assert.equal(napi.targets.length, PLATFORMS.length);
+  for (const name of PLATFORMS) {
+    const about = read(path.join(root, 'npm', name, 'package.json'));
+    const [platform, cpu, abi] = name.split('-');
+    assert.deepEqual([about.name, about.version, about.os, about.cpu], [`linkup-${name}`, version, [platform], [cpu]]);
+    const libc = { gnu: ['glibc'], gnueabihf: ['glibc'], musl: ['musl'] }[abi];
+    assert.deepEqual(about.libc, platform === 'linux' ? libc : undefined, name);
+    assert.deepEqual(about.files, [`linkup.${name}.node`]);
+  }
+});
+
+const TALK = `
+  const [a, b] = ['a', 'b'].map((name) => linkup.createPeer(name + process.pid, { brokerUrl: broker.url }));
+  b.once('message', async ({ message }) => {
+    console.log(message);
+    await Promise.all([a.close(), b.close()]);
+    await broker.close();
+  });
+  b.once('register', () => a.send(b.id, 'hello'));
+`;
+
+test('CommonJS: loaded quickly, and two peers talk', () => {
+  const start =
+    'const start = performance.now(); const linkup = require("linkup"); const ms = performance.now() - start;';
+  const broker = 'linkup.createBroker({ port: 0, host: "localhost" }).ready.then((broker) => {';
+  const said = node('-e', `${start} ${broker} ${TALK} console.log(Math.round(ms)); });`).split('\n');
+  console.log(`require('linkup'): ${said[0]} ms`);
+  assert.equal(said[1], 'hello');
+  assert.equal(node('-p', 'typeof require("linkup/oidc").oidc'), 'function');
+});
+
+test('ES modules', () => {
+  const file = path.join(project, 'talk.mjs');
+  const code = `
+    import linkup, { createBroker } from 'linkup';
+    import { nonceOf } from 'linkup/oidc';
+    const broker = await createBroker({ port: 0, host: 'localhost' }).ready;
+    if (typeof nonceOf !== 'function') throw new Error('no linkup/oidc');
+    ${TALK}`;
+  fs.writeFileSync(file, code);
+  assert.equal(node(file), 'hello');
+});
+
+test('TypeScript', () => {
+  fs.writeFileSync(
+    path.join(project, 'talk.ts'),
+    `import { createPeer, type Connection } from 'linkup';
+     import { oidc } from 'linkup/oidc';
+     const peer = createPeer('a', { identity: { oidc: oidc({ issuer: 'google', clientId: 'me' }) } });
+     export const connection: Promise<Connection> = peer.connect('b');
+     // @ts-expect-error an id is a string
+     createPeer(1);`,
+  );
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+  const types = ['--typeRoots', path.join(root, 'node_modules/@types'), '--types', 'node'];
+  node(tsc, '--noEmit', '--strict', '--module', 'nodenext', ...types, 'talk.ts');
+});
+
+test('the files for pages are in it', () => {
+  for (const file of ['linkup.js', 'linkup.mjs', 'oidc.js', 'oidc.mjs']) {
+    assert.ok(fs.statSync(path.join(project, 'node_modules/linkup/dist', file)).size > 1000, file);
+  }
+  assert.match(node('-p', 'require.resolve("linkup/dist/linkup.js")'), /linkup\.js$/);
+});
+
+test('the command', () => {
+  const { version } = read(path.join(root, 'package.json'));
+  assert.match(run('npx', ['--no-install', 'linkup', '--version'], project), new RegExp(version.replace(/\./g, '\\.')));
+});
+
+test('where the platform’s package is missing, one sentence says so', () => {
+  const moved = [path.join(project, 'node_modules', `linkup-${target()}`), path.join(folder, 'moved')];
+  fs.renameSync(...moved);
+  try {
+    const say =
+      'try { require("linkup") } catch ({ message, cause }) { console.log(message); if (!cause) process.exit(1); }';
+    const said = node('-e', say);
+    assert.match(said, new RegExp(`^[^\\n]*install the package linkup-${target()}, [^\\n]*$`));
+  } finally {
+    fs.renameSync(...moved.reverse());
+  }
+});
