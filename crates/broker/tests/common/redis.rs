@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 static DIRECTORIES: AtomicU32 = AtomicU32::new(0);
 
@@ -70,9 +71,21 @@ impl RedisServer {
     }
 }
 
-/// Sends a signal to a process that a test has started.
+/// Sends a signal to a process that a test has started. One that is to stop has done so: each of its threads does by itself.
 pub fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+    while name == "STOP" && is_running(pid) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a thread of it still runs, or may (proc(5), `/proc/pid/stat`).
+fn is_running(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |stat: String| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok())
+        .any(|stat| state(stat) != Some('T'))
 }
 
 fn launch(program: &str, port: u16, directory: &std::path::Path, arguments: &[String]) -> Option<Child> {
