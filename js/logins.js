@@ -25,7 +25,7 @@ class Logins {
   async judge(handle, key, login) {
     if (login && key && this.oidc) {
       const claims = await this.oidc.verify(login, key);
-      this.#claims.set(handle, claims);
+      this.#claims.set(handle, { key, claims });
       if (this.#claims.size > MOST) this.#claims.delete(this.#claims.keys().next().value);
     }
     return this.#of(handle, key);
@@ -59,8 +59,9 @@ class Logins {
 
   #of(handle, key) {
     if (!key) return null;
-    const claims = this.#claims.get(handle);
-    return claims ? { publicKey: key, claims } : { publicKey: key };
+    // A call may be made once more, and somebody else answer it.
+    const known = this.#claims.get(handle);
+    return known?.key === key ? { publicKey: key, claims: known.claims } : { publicKey: key };
   }
 }
 

@@ -73,6 +73,10 @@ test('claims belong to one connection, from the verdict to its opening', async (
   // A handle may be used again.
   assert.deepEqual(logins.identity(1, 'key'), { publicKey: 'key' });
   assert.equal(logins.identity(3, undefined), null);
+  // The second answer to a call may be somebody else's.
+  await logins.judge(4, 'key', 'login');
+  assert.deepEqual(await logins.judge(4, 'another', undefined), { publicKey: 'another' });
+  assert.deepEqual(logins.identity(4, 'another'), { publicKey: 'another' });
   // Nobody judges, or there is nothing to judge.
   assert.deepEqual(await new Logins({}).judge(1, 'key', 'login'), { publicKey: 'key' });
   assert.equal(await logins.judge(1, undefined, 'login'), null);
