@@ -277,9 +277,7 @@ impl Peer {
 
     /// Sends a signal, where there is a registration: the broker passes on nobody else's.
     pub(crate) fn send_signal(&mut self, to: &PeerId, session: &str, transport: u32, kind: Kind, body: Body) {
-        let key = self.link_of_session(to, session).filter(|_| matches!(body, Body::Answer { .. }));
-        let heard = key.and_then(|key| self.links.get(&key)).and_then(|link| link.heard);
-        self.send_about(to, session, transport, kind, body, heard);
+        self.send_about(to, session, transport, kind, body, None);
     }
 
     /// Says that a session is over. `about` is the first offer of that session; where we know nothing of it, the words that are
@@ -305,16 +303,18 @@ impl Peer {
         let describes = transport == 0 && matches!(body, Body::Offer { .. } | Body::Answer { .. });
         let relays = matches!(body, Body::Relay { .. });
         let (offers, asks) = (matches!(body, Body::Offer { .. }), matches!(body, Body::Resume));
+        let answers = matches!(body, Body::Answer { .. });
         let key = self.link_of_session(to, session);
         let link = key.and_then(|key| self.links.get_mut(&key));
         let identity = self.config.identity.as_ref().filter(|_| kind != Kind::Plain && !relays);
+        let heard = link.as_ref().and_then(|link| link.heard).filter(|_| answers);
         let linkup = (kind != Kind::Plain).then(|| Linkup {
             transport,
             metadata: self.config.metadata.clone().filter(|_| describes),
             receive: describes.then_some(self.config.receive),
             key: identity.map(|identity| identity.public()),
             login: self.config.login.clone().filter(|_| describes),
-            offer: about,
+            offer: about.or(heard),
             ..Linkup::new(session.to_owned())
         });
         let mut signal = Signal { linkup, body }.to_text();

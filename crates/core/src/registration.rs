@@ -270,13 +270,16 @@ impl Registration {
             return Change::Nothing;
         };
         match &self.state {
-            State::Registering { request, proven } if request == id => match response.error {
-                Some(Error { details: Some(details), .. }) if !proven && proof(&details, config).is_some() => {
-                    self.register(proof(&details, config), config, io)
+            State::Registering { request, proven } if request == id => {
+                let details = response.error.as_ref().and_then(|error| error.details.as_deref());
+                if let Some(proof) = details.filter(|_| !proven).and_then(|details| proof(details, config)) {
+                    return self.register(Some(proof), config, io);
                 }
-                None if !response.message.is_null() => self.registered(now, io),
-                error => self.refused(now, error, config, io),
-            },
+                match response.error {
+                    None if !response.message.is_null() => self.registered(now, io),
+                    error => self.refused(now, error, config, io),
+                }
+            }
             _ => Change::Answer(response),
         }
     }
@@ -378,6 +381,7 @@ impl Registration {
         }
     }
 }
+
 /// Our answer to a broker's challenge, where our id is our key.
 fn proof(details: &Value, config: &Config) -> Option<String> {
     let identity = config.identity.as_ref()?;

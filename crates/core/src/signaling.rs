@@ -45,11 +45,17 @@ impl Peer {
             }
         };
         let remote = from.clone();
-        let text = Signed::read(text);
-        if self.is_authentic(&from, &text, &signal) {
-            self.take_signal(now, from, text.digest(), signal);
+        if let Signal { body: Body::Relay { data }, linkup: Some(linkup) } = signal {
+            // Sealed by the transport's own keys.
+            self.handle_relayed(&from, &linkup, data);
         } else {
-            self.refuse_forgery(now, from, text.digest(), signal);
+            let text = Signed::read(text);
+            let digest = text.digest();
+            if self.is_authentic(&from, &text, &signal) {
+                self.take_signal(now, from, digest, signal);
+            } else {
+                self.refuse_forgery(now, from, digest, signal);
+            }
         }
         let heard_in = self.registration.count();
         for key in self.by_remote.get(&remote).into_iter().flatten() {
@@ -78,10 +84,6 @@ impl Peer {
     /// expected of others; but where a key is known, by the application, by the id or by what came before in the same
     /// session, all must be signed with it.
     fn is_authentic(&self, from: &PeerId, text: &Signed, signal: &Signal) -> bool {
-        // Sealed by the transport's own keys.
-        if matches!(signal.body, Body::Relay { .. }) {
-            return true;
-        }
         let linkup = signal.linkup.as_ref();
         let key = linkup.and_then(|linkup| linkup.key);
         if key.is_some_and(|key| !text.is_by(&key, from, &self.config.id)) {
@@ -145,7 +147,6 @@ impl Peer {
 
     fn take_signal(&mut self, now: Instant, from: PeerId, digest: Digest, signal: Signal) {
         match (signal.body, signal.linkup) {
-            (Body::Relay { data }, Some(linkup)) => self.handle_relayed(&from, &linkup, data),
             (Body::Resume, Some(linkup)) => self.handle_resume(now, from, &linkup, digest),
             (Body::Offer { sdp }, Some(linkup)) if linkup.transport > 0 => {
                 self.handle_next_offer(now, from, &linkup, digest, sdp);
