@@ -83,7 +83,7 @@ async function buildPage() {
   );
 }
 
-module.exports = { asModules, buildPage, MAX_BYTES };
+module.exports = { buildPage, MAX_BYTES };
 
 /** Builds, prints the sizes, and throws where one is too large. */
 async function main() {

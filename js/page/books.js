@@ -5,8 +5,9 @@
 const EVENTS = require('../events');
 const { keyOfId } = require('../identity');
 const { WINDOW } = require('./receiver');
-const { canRelay, isRelay } = require('./relay');
-const { canSign, digest, keysOf, prove, sign } = require('./identity');
+const { isRelay } = require('./relay');
+const { hasCrypto } = require('./crypto');
+const { digest, keysOf, prove, sign } = require('./identity');
 const { writeSignal } = require('./signal');
 const { CLOSING, ENDED, OPEN, PLAIN, RESUMING, UNKNOWN, WAITING } = require('./states');
 const { Transport } = require('./transport');
@@ -166,7 +167,7 @@ class Books {
   constructor(options, put) {
     this.options = options;
     this.put = put;
-    if (canSign()) this.#keys = keysOf(options);
+    if (hasCrypto()) this.#keys = keysOf(options);
   }
 
   putError(error, remote) {
@@ -246,7 +247,7 @@ class Books {
     const about = {
       metadata,
       login,
-      receive: { message: limits.messageBytes, window: WINDOW, resume: true, relay: canRelay() },
+      receive: { message: limits.messageBytes, window: WINDOW, resume: true, relay: hasCrypto() },
     };
     const more = extra ?? (number ? { transport: number } : body.sdp && about);
     const { type } = body;

@@ -1,9 +1,10 @@
 'use strict';
 // Who says a signal: every text that goes to another peer through the broker ends with a signature of the sender's key over
-// all of it and both ids (docs/protocol.md, "Signatures"). Knows WebCrypto, which pages have in secure contexts only; what
-// follows from a wrong signature is in signaling.js. The same in Rust: crates/core/src/identity.rs.
+// all of it and both ids (docs/protocol.md, "Signatures"). What follows from a wrong signature is in signaling.js. The same in
+// Rust: crates/core/src/identity.rs.
 
 const { utf8 } = require('../message');
+const { fromBase64, subtle, toBase64 } = require('./crypto');
 
 const NAME = 'Ed25519';
 /** What signatures are made for here, so that none serves for anything else. */
@@ -13,15 +14,8 @@ const SIGNED = /,"signature":"([\w-]{85}[AQgw])"}$/;
 /** How a private key begins in PKCS #8 (RFC 8410, section 7). */
 const PKCS8 = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
 
-const subtle = () => globalThis.crypto?.subtle;
-
-const toText = (bytes) =>
-  btoa(String.fromCharCode(...new Uint8Array(bytes)))
-    .replace(/=+$/, '')
-    .replace(/\+/g, '-')
-    .replace(/\//g, '_');
-const toBytes = (text) =>
-  Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0));
+const toText = (bytes) => toBase64(new Uint8Array(bytes)).replace(/\+/g, '-').replace(/\//g, '_');
+const toBytes = (text) => fromBase64(text.replace(/-/g, '+').replace(/_/g, '/'));
 
 /** A new key pair, of which nobody can take the private half away. */
 async function createIdentity() {
@@ -103,6 +97,4 @@ async function loadIdentity(name = 'linkup') {
   });
 }
 
-const canSign = () => Boolean(subtle());
-
-module.exports = { bodyOf, canSign, createIdentity, digest, keysOf, loadIdentity, prove, sign, verify };
+module.exports = { bodyOf, createIdentity, digest, keysOf, loadIdentity, prove, sign, verify };

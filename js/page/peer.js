@@ -240,7 +240,7 @@ class PagePeer extends Signaling {
         peers.delete(this);
         this.put(EVENTS.PEER_CLOSED, this, this.#closeError);
       });
-    Promise.all([this.#last]).then(() => this.going.then(stop));
+    Promise.resolve(this.#last).then(() => this.going.then(stop));
   }
 }
 

@@ -4,6 +4,7 @@
 // The same in Rust: crates/driver/src/transport/relay.rs.
 
 const { demand, u64, u64At } = require('../wire');
+const { fromBase64, subtle, toBase64 } = require('./crypto');
 
 const DESCRIPTION = 'relay:';
 
@@ -22,12 +23,6 @@ const LAST = 4;
 const LAST_WORDS = 4;
 
 const P256 = { name: 'ECDH', namedCurve: 'P-256' };
-
-/** Browsers have it in secure contexts only. */
-const subtle = () => globalThis.crypto?.subtle;
-
-const toText = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/=+$/, '');
-const toBytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
 /** Packets are numbered by their order: one that is missing, or comes twice, opens none after it. */
 const cover = (number) => ({ name: 'AES-GCM', iv: new Uint8Array([0, 0, 0, 0, ...u64(number)]) });
@@ -70,13 +65,13 @@ class Relay {
   /** Ours, for the remote. */
   async describe() {
     this.#own = await subtle().generateKey(P256, false, ['deriveBits']);
-    return DESCRIPTION + toText(new Uint8Array(await subtle().exportKey('raw', this.#own.publicKey)));
+    return DESCRIPTION + toBase64(new Uint8Array(await subtle().exportKey('raw', this.#own.publicKey)));
   }
 
   /** The remote's: now it is open. */
   async agree(own, theirs, calls) {
     const crypto = subtle();
-    const [ours, other] = [own, theirs].map((text) => toBytes(text.slice(DESCRIPTION.length)));
+    const [ours, other] = [own, theirs].map((text) => fromBase64(text.slice(DESCRIPTION.length)));
     const key = await crypto.importKey('raw', other, P256, false, []);
     const bits = await crypto.deriveBits({ name: 'ECDH', public: key }, this.#own.privateKey, 256);
     const secret = await crypto.importKey('raw', bits, 'HKDF', false, ['deriveKey']);
@@ -111,7 +106,7 @@ class Relay {
   packet(text) {
     this.#coming = this.#coming
       .then(async () => {
-        const opened = await subtle().decrypt(cover(this.#opened++), this.#open, toBytes(text));
+        const opened = await subtle().decrypt(cover(this.#opened++), this.#open, fromBase64(text));
         if (this.#opened === 1) this.onfirst();
         if (this.readyState === 'open') this.#came(new Uint8Array(opened));
       })
@@ -174,7 +169,7 @@ class Relay {
     this.#allowance -= (packet.length * 4) / 3 + COVER;
     this.#going = this.#going.then(async () => {
       const sealed = await subtle().encrypt(cover(this.#sealed++), this.#seal, new Uint8Array(packet));
-      this.onpacket?.(toText(new Uint8Array(sealed)));
+      this.onpacket?.(toBase64(new Uint8Array(sealed)));
     });
   }
 
@@ -195,8 +190,7 @@ class Relay {
   }
 }
 
-/** Whether a description is one of a transport over the broker, and whether we can have any. */
+/** Whether a description is one of a transport over the broker. */
 const isRelay = (sdp) => sdp.startsWith(DESCRIPTION);
-const canRelay = () => Boolean(subtle());
 
-module.exports = { Relay, isRelay, canRelay };
+module.exports = { Relay, isRelay };

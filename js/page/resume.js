@@ -5,7 +5,7 @@
 
 const EVENTS = require('../events');
 const { Attempts, REPEAT_AFTER } = require('./attempt');
-const { canRelay } = require('./relay');
+const { hasCrypto } = require('./crypto');
 const { failure } = require('./signal');
 const { ANSWERING, CALLING, CLOSING, CONNECTING, LEAVING, LINKUP, OPEN, RESUMING, WAITING } = require('./states');
 
@@ -39,7 +39,7 @@ class Resume extends Attempts {
 
   /** Whether this link could go over the broker. */
   #mayRelay({ kind, receive }) {
-    return kind === LINKUP && receive.resume && receive.relay && this.broker.relay && canRelay();
+    return kind === LINKUP && receive.resume && receive.relay && this.broker.relay && hasCrypto();
   }
 
   /** Our call is answered: it does not wait for ever for a direct way. */

@@ -4,7 +4,8 @@
 
 const { keyOfId } = require('../identity');
 const { utf8 } = require('../message');
-const { bodyOf, canSign, digest, verify } = require('./identity');
+const { hasCrypto } = require('./crypto');
+const { bodyOf, digest, verify } = require('./identity');
 const { Resume } = require('./resume');
 const { failure, readSignal } = require('./signal');
 const {
@@ -41,10 +42,11 @@ class Signaling extends Resume {
     } catch {
       return this.putError(failure('ERR_PROTOCOL', `no signal: ${text.slice(0, 99)}`), from);
     }
-    signal.text = text;
-    if (!canSign()) return this.#take(signal, signal.key && null);
+    if (!hasCrypto()) return this.#take(signal, signal.key && null);
     // One after the other: the order counts.
     const next = async () => {
+      // Packets are sealed by the transport's own keys.
+      if (signal.packet !== undefined) return this.#take(signal);
       const { key } = signal;
       signal.heard = await digest(bodyOf(text));
       const right = key && (await verify(key, from, this.options.id, text));
