@@ -1,7 +1,7 @@
 'use strict';
 // Ready-made decisions about callers: who may call, and how often. Makes of them the function that `accept` is otherwise.
 
-const { check, checkNames, checkType, isObject } = require('./check');
+const { check, checkNames, checkType, checkWhole, isObject } = require('./check');
 
 /** Callers that are remembered; the one that has not called for longest is forgotten first. */
 const MOST_CALLERS = 10000;
@@ -43,14 +43,8 @@ function readRate(rate, name, now) {
   if (rate === undefined) return () => true;
   checkNames(rate, ['calls', 'seconds'], name);
   const { calls, seconds } = rate;
-  for (const [key, most] of Object.entries({ calls: MOST_CALLS, seconds: MOST_SECONDS })) {
-    const value = rate[key];
-    check(
-      Number.isInteger(value) && value > 0 && value <= most,
-      `${name}.${key}`,
-      `must be a whole number from 1 to ${most}`,
-    );
-  }
+  checkWhole(calls, MOST_CALLS, `${name}.calls`);
+  checkWhole(seconds, MOST_SECONDS, `${name}.seconds`);
   const callers = new Map();
   return (from) => {
     const times = callers.get(from) ?? [];

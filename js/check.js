@@ -37,6 +37,11 @@ function checkNames(options, names, prefix = 'options') {
   }
 }
 
+/** Throws unless `value` is a positive whole number of at most `most`. */
+function checkWhole(value, most, name) {
+  check(Number.isInteger(value) && value > 0 && value <= most, name, `must be a whole number from 1 to ${most}`);
+}
+
 /** `defaults` with the positive whole numbers that `given` has. */
 function checkNumbers(given, defaults, name) {
   if (given === undefined) return defaults;
@@ -44,11 +49,10 @@ function checkNumbers(given, defaults, name) {
   const result = { ...defaults };
   for (const [key, value] of Object.entries(given)) {
     if (value === undefined) continue;
-    const valid = Number.isInteger(value) && value > 0 && value <= MAX_NUMBER;
-    check(valid, `${name}.${key}`, `must be a whole number from 1 to ${MAX_NUMBER}`);
+    checkWhole(value, MAX_NUMBER, `${name}.${key}`);
     result[key] = value;
   }
   return result;
 }
 
-module.exports = { check, checkNames, checkNumbers, checkText, checkType, isObject };
+module.exports = { check, checkNames, checkNumbers, checkText, checkType, checkWhole, isObject };

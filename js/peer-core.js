@@ -35,7 +35,7 @@ class PeerCore {
     this.#logins = new Logins(settings);
     this.peer = makePeer(this);
     const { iceServers, oidc } = settings;
-    if (iceServers || oidc?.token !== undefined) this.#prepare(iceServers);
+    if (iceServers || oidc?.token !== undefined) this.#created = this.#prepare(iceServers);
     else this.#create();
     this.hold(true);
   }
@@ -101,8 +101,8 @@ class PeerCore {
       const identity = await this.#logins.judge(handle, key, login);
       const verdict = this.finished
         ? 'the peer is closing'
-        : !wanted && (await accept?.({ from, metadata: metadata ?? undefined, identity }));
-      if (typeof verdict === 'string' || (verdict === false && !wanted)) throw verdict || 'denied';
+        : wanted || (await accept?.({ from, metadata: metadata ?? undefined, identity }));
+      if (typeof verdict === 'string' || verdict === false) throw verdict || 'denied';
     } catch (error) {
       code = error?.code === 'ERR_IDENTITY_MISMATCH' ? error.code : 'ERR_DENIED';
       reason = String(error?.message ?? error ?? '') || 'denied';
@@ -151,7 +151,7 @@ class PeerCore {
   }
 
   /** Fetches what has to be there before the peer starts. */
-  async #fetch(iceServers) {
+  async #prepare(iceServers) {
     const { engine } = this.settings;
     try {
       if (iceServers) engine.iceServers = iceServersOf(await iceServers(), 'options.iceServers');
@@ -160,10 +160,6 @@ class PeerCore {
     }
     engine.login = await this.#login();
     this.#create();
-  }
-
-  #prepare(iceServers) {
-    this.#created = this.#fetch(iceServers);
   }
 
   /** The application's own ID token, and another one before it expires. */

@@ -5,6 +5,11 @@
 const { createHash, generateKeyPairSync, sign } = require('node:crypto');
 const { WebSocketServer } = require('ws');
 
+/** What whoever is attacked hears. */
+const MISMATCH = 'ERR_IDENTITY_MISMATCH';
+/** A connection that was told to end does so after a second: until then messages pass. */
+const END_AFTER = 1100;
+
 const SIGNATURE = /,"signature":"[\w-]*"}$/;
 
 /** A key pair to sign signals with. */
@@ -134,6 +139,8 @@ async function attackingBroker() {
 }
 
 module.exports = {
+  END_AFTER,
+  MISMATCH,
   altered,
   attackingBroker,
   bodyOf,

@@ -9,6 +9,8 @@ const { test } = require('node:test');
 const { setTimeout } = require('node:timers/promises');
 const { linkup, within: withinMs } = require('../node/helpers');
 const {
+  END_AFTER,
+  MISMATCH,
   altered,
   attackingBroker,
   digestOf,
@@ -20,9 +22,6 @@ const {
   swapFingerprint,
 } = require('./attacking-broker');
 
-const MISMATCH = 'ERR_IDENTITY_MISMATCH';
-/** A connection that was told to end does so after a second: until then messages pass. */
-const END_AFTER = 1100;
 const within = (promise, what) => withinMs(promise, 10_000, what);
 
 /** The code that a promise rejects with. */

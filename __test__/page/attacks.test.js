@@ -7,6 +7,8 @@ const { after, before, test } = require('node:test');
 const { setTimeout } = require('node:timers/promises');
 const linkup = require('../../index.js');
 const {
+  END_AFTER,
+  MISMATCH,
   altered,
   attackingBroker,
   read,
@@ -17,9 +19,6 @@ const {
 } = require('../interop/attacking-broker');
 const { NODE, PAIRS, inAllRuntimes } = require('./ends');
 
-const MISMATCH = 'ERR_IDENTITY_MISMATCH';
-/** A connection that was told to end does so after a second: until then messages pass. */
-const END_AFTER = 1100;
 const SILENCE = [0, null, null];
 
 inAllRuntimes('a broker that attacks', (world) => {
