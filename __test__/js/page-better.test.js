@@ -49,3 +49,22 @@ test('a browser that has gone over to a direct way by itself looks for none', (t
   t.mock.timers.tick(60_000);
   assert.deepEqual(asked, []);
 });
+
+test('who is offered another transport asks for none: a caller that looks for a direct way would drop it', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { link, asked } = opened({ caller: false });
+  const resume = link.peer;
+  const sent = [];
+  resume.links.add(link);
+  resume.sendSignal = (_, { type }) => sent.push(type);
+  link.session = 's';
+  resume.renewed({ remote: 'bob', session: 's', kind: LINKUP, number: 1, offer: 'v=0' });
+  assert.deepEqual([asked, sent, link.number], [['any'], [], 1]);
+  // One that is silent does ask.
+  Object.assign(link, { state: OPEN, next: undefined, quiet: false });
+  resume.broker.probe = () => {};
+  resume.broker.wouldKnow = () => false;
+  resume.muted(link);
+  assert.deepEqual(sent, ['resume']);
+  link.stop();
+});
