@@ -111,16 +111,13 @@ class Resume extends Attempts {
     this.renew(link);
   }
 
-  #interrupt(link) {
+  /** From now on it waits for another transport; `offered`: for one that the remote has offered already. */
+  #interrupt(link, offered) {
     if (link.state === RESUMING) return;
-    if (link.quiet) {
-      Object.assign(link, { state: RESUMING, phase: WAITING, audible: true });
-      return this.renew(link);
-    }
-    link.ending = link.state === CLOSING;
-    Object.assign(link, { state: RESUMING, phase: WAITING, audible: false });
-    this.#wait(link);
-    this.renew(link);
+    if (!link.quiet) link.ending = link.state === CLOSING;
+    Object.assign(link, { state: RESUMING, phase: WAITING, audible: link.quiet });
+    if (!link.quiet) this.#wait(link);
+    if (!offered) this.renew(link);
   }
 
   #wait(link) {
@@ -246,7 +243,7 @@ class Resume extends Attempts {
     } else if (!caller && number > link.number) {
       link.heard = signal.heard;
       link.quiet ||= state === OPEN;
-      this.#interrupt(link);
+      this.#interrupt(link, true);
       Object.assign(link, { number, phase: ANSWERING });
       link.stop('repeat');
       this.#beginNext(link, ANSWER, offer);

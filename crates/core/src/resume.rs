@@ -77,22 +77,30 @@ impl Peer {
         !self.config.timeouts.resume.is_zero() && self.links.get(&key).is_some_and(|link| link.can_resume())
     }
 
-    /// From now on the connection waits for another transport.
+    /// From now on the connection waits for another transport, and calls for one.
     pub(crate) fn interrupt(&mut self, now: Instant, key: Key) {
-        let Some(link) = self.links.get_mut(&key) else { return };
-        if link.quiet {
-            return self.look_quietly(now, key);
+        if self.rest(now, key) {
+            self.renew(now, key);
         }
+    }
+
+    /// From now on the connection waits for another transport. False: it does so already, or will not.
+    fn rest(&mut self, now: Instant, key: Key) -> bool {
+        let Some(link) = self.links.get_mut(&key) else { return false };
         let closing = match link.state {
             State::Open => false,
-            State::Closing => true,
-            _ => return,
+            State::Closing if !link.quiet => true,
+            _ => return false,
         };
-        tracing::debug!(own = %self.config.id, remote = %link.remote, lost = ?link.lost, "a connection is interrupted");
+        let quiet = link.quiet;
+        tracing::debug!(own = %self.config.id, remote = %link.remote, lost = ?link.lost, quiet, "a connection is interrupted");
         link.state = State::Resuming { phase: Phase::Waiting, closing };
-        link.audible = false;
-        self.wait(now, key, closing);
-        self.renew(now, key);
+        link.audible = quiet;
+        // Where it is only looked for a better one, nobody is told.
+        if !quiet {
+            self.wait(now, key, closing);
+        }
+        true
     }
 
     /// The application hears of it, and it does not last for ever.
@@ -105,14 +113,6 @@ impl Peer {
         }
         self.registration.probe(now, &self.config, &mut self.io);
         self.look_whether_gone(now, key);
-    }
-
-    /// Looks for another transport while there is one that works. Nobody is told.
-    fn look_quietly(&mut self, now: Instant, key: Key) {
-        let Some(link) = self.links.get_mut(&key).filter(|link| matches!(link.state, State::Open)) else { return };
-        link.state = State::Resuming { phase: Phase::Waiting, closing: false };
-        link.audible = true;
-        self.renew(now, key);
     }
 
     /// What was looked for quietly is needed now.
@@ -329,7 +329,8 @@ impl Peer {
             return;
         }
         link.quiet |= matches!(link.state, State::Open);
-        self.interrupt(now, key);
+        // It is offered already: asking for another one would say that this one will not do.
+        self.rest(now, key);
         let Some(link) = self.links.get_mut(&key) else { return };
         let State::Resuming { phase, .. } = &mut link.state else { return };
         *phase = Phase::Answering;

@@ -481,3 +481,18 @@ fn a_remote_that_moves_over_to_the_better_way_first_is_no_interruption() {
         assert_eq!(told(&solo), expected);
     }
 }
+
+#[test]
+fn who_is_offered_another_transport_asks_for_none() {
+    // A caller that looks for a direct way would drop it, and take any.
+    let mut solo = solo(|_| {});
+    open_incoming(&mut solo, "bob", "s");
+    for number in [1, 2] {
+        let next = json!({"type": "offer", "sdp": "next", "linkup": {"v": 1, "session": "s", "transport": number}});
+        solo.signal(&id("bob"), &next.to_string());
+        let transport = made(&solo);
+        solo.transport(transport, described("next answer"));
+        assert_eq!(bodies(&solo), [Body::Answer { sdp: "next answer".into() }]);
+        solo.take();
+    }
+}
