@@ -14,6 +14,7 @@ const PAIRS = [
   [undefined, 'firefox'],
   ['chromium', undefined],
   ['firefox', 'chromium'],
+  [undefined, 'chromium'],
 ];
 
 let lab;
