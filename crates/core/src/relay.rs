@@ -82,8 +82,8 @@ impl Peer {
     /// A transport goes over a TURN server that the application would leave, or no longer.
     pub(crate) fn handle_turn(&mut self, now: Instant, key: Key, turn: bool) {
         let Some(link) = self.links.get_mut(&key) else { return };
-        link.way = if turn { Way::Turn } else { Way::Direct };
-        if matches!(link.state, State::Open) {
+        let before = std::mem::replace(&mut link.way, if turn { Way::Turn } else { Way::Direct });
+        if link.way != before && matches!(link.state, State::Open) {
             self.note_path(now, key);
         }
     }

@@ -423,6 +423,20 @@ fn a_direct_way_is_looked_for_ever_more_seldom() {
     assert_eq!(told(&solo), []);
 }
 
+/// A browser goes on checking pairs that it does not use: each check comes from another address than the data, and has the
+/// driver look at the path again.
+#[test]
+fn a_path_that_is_said_again_puts_off_nothing() {
+    let (mut solo, transport, _) = turned();
+    for _ in 0..4 {
+        solo.run(ms(1_200));
+        solo.transport(transport, TransportInput::Path { turn: true });
+    }
+    assert_eq!(direct(&solo), None, "not yet");
+    solo.run(ms(200));
+    assert!(direct(&solo).is_some(), "a call without servers");
+}
+
 #[test]
 fn what_is_silent_meanwhile_does_not_wait_for_a_direct_way() {
     let (mut solo, transport, _) = turned();
