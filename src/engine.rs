@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use linkup_driver::core::{ConnectionId, Token, TransportId};
-use linkup_driver::{IceServer, Message, Peer, SendError, Sent};
+use linkup_driver::{IceServer, Message, Options, Peer, SendError, Sent};
 use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 use napi::Env;
 use napi::bindgen_prelude::{Either, Function};
 use napi_derive::napi;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::embedded::{self, EmbeddedKeeper};
 use crate::mailbox::{Batch, Kind, Mailbox, Value};
-use crate::options::PeerOptions;
 use crate::registry::{self, PeerEntry};
 use crate::runtime;
 use crate::sink::PeerSink;
@@ -44,14 +44,21 @@ pub fn drain(mailbox: u32) -> napi::Result<Batch> {
     Ok(batch)
 }
 
+/// What the addon has beside the driver's options.
+#[derive(Deserialize)]
+struct Own {
+    /// The first peer serves a broker where there is none.
+    #[serde(default)]
+    embedded: bool,
+}
+
 /// Starts a Peer.
 #[napi(catch_unwind)]
 pub fn create_peer(mailbox: u32, options: String) -> napi::Result<u32> {
     let mailbox_handle = mailbox;
     let mailbox = registry::mailbox(mailbox).ok_or_else(|| failed("no such mailbox"))?;
-    let options: PeerOptions = serde_json::from_str(&options).map_err(failed)?;
-    let lease = options.embedded.then(embedded::lease);
-    let mut options = options.into_driver().map_err(failed)?;
+    let lease = serde_json::from_str::<Own>(&options).map_err(failed)?.embedded.then(embedded::lease);
+    let mut options = Options::from_json(&options).map_err(failed)?;
     options.keeper = lease.as_ref().map(|lease| Arc::new(EmbeddedKeeper(Arc::downgrade(lease))) as _);
     let handle = linkup_driver::next_id();
     let sink = Arc::new(PeerSink { mailbox, peer: handle });

@@ -11,7 +11,6 @@ mod authorize;
 mod embedded;
 mod engine;
 mod mailbox;
-mod options;
 mod registry;
 mod runtime;
 mod servers;

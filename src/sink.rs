@@ -100,6 +100,10 @@ impl Sink for PeerSink {
         self.mailbox.post(Kind::Drained, connection.0, Value::Number(1), Value::Null);
     }
 
+    fn has_streams(&self) -> bool {
+        true
+    }
+
     fn stream(&self, connection: ConnectionId, frame: Bytes) -> bool {
         self.mailbox.post_frame(connection.0, frame)
     }

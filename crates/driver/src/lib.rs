@@ -11,6 +11,7 @@
 mod actor;
 mod addresses;
 mod broker_socket;
+mod json;
 mod link;
 mod mdns;
 mod options;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use linkup_core::wire::{Message, Outgoing};
 use linkup_core::{ConnectionId, Token};
-use linkup_proto::frame::Frame;
+use linkup_proto::frame::{Frame, STREAM_OPEN, STREAM_RESET};
 use linkup_proto::limits::MAX_FRAME_BYTES;
 use linkup_proto::signal::Receive;
 use serde_json::Value;
@@ -446,8 +446,19 @@ impl Link {
 
     /// The same for the frame of a stream.
     pub(crate) fn deliver_stream(&self, frame: Bytes) -> bool {
+        if !self.sink.has_streams() {
+            self.refuse_stream(&frame);
+            return true;
+        }
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         !*listening || self.sink.stream(self.connection, frame)
+    }
+
+    fn refuse_stream(&self, frame: &[u8]) {
+        if let Ok(Frame::Stream { kind: STREAM_OPEN, stream, .. }) = Frame::decode(frame) {
+            // A connection that is closing has no streams either.
+            let _ = self.send_stream(STREAM_RESET, stream, b"no streams are taken here");
+        }
     }
 
     /// The remote is a linkup peer that takes so much.

@@ -191,6 +191,10 @@ pub trait Sink: Send + Sync + 'static {
     fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
     /// The send buffer of a connection is under its mark again.
     fn drained(&self, connection: ConnectionId);
+    /// Whether the application has streams. Without, those of the remote are reset.
+    fn has_streams(&self) -> bool {
+        false
+    }
     /// Takes a frame of a stream, as it came; false: full, [`Sink::room`] comes before the next one.
     fn stream(&self, _connection: ConnectionId, _frame: Bytes) -> bool {
         true

@@ -367,6 +367,20 @@ async fn a_paused_connection_stops_its_sender_and_no_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_streams_resets_those_of_the_remote() {
+    let (_broker, url) = broker();
+    let pair = pair(&url).await;
+    pair.b.ear.streamless.store(true, Ordering::Relaxed);
+    let link = pair.a.link(pair.ab);
+    link.send_stream(8, 2, br#"{"name":"film"}"#).unwrap();
+    link.send_stream(9, 2, &[0; 100]).unwrap();
+    assert!(pair.a.heard(|ear| !ear.streams.lock().unwrap().is_empty()).await);
+    let answers = pair.a.ear.streams.lock().unwrap().clone();
+    assert_eq!((answers.len(), &answers[0][..5]), (1, &[11, 0, 0, 0, 2][..]));
+    assert!(pair.b.ear.streams.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_frames_of_streams_say_when_they_are_too_many() {
     let (_broker, url) = broker();
     let pair = pair(&url).await;

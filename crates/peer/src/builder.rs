@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use linkup_driver::IceServer;
 use linkup_driver::Options;
+use linkup_proto::limits::MAX_METADATA_BYTES;
 use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 use serde_json::Value;
 
@@ -73,9 +74,16 @@ impl Builder {
     }
 
     /// What the other side sees as the connection's metadata: any JSON, up to 16 KiB.
-    pub fn metadata(mut self, metadata: Value) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorCode::MessageTooLarge`] where it is more.
+    pub fn metadata(mut self, metadata: Value) -> Result<Self, Error> {
+        if metadata.to_string().len() > MAX_METADATA_BYTES {
+            let message = format!("metadata has more than {MAX_METADATA_BYTES} bytes");
+            return Err(Error::new(ErrorCode::MessageTooLarge, message));
+        }
         self.options.metadata = Some(metadata);
-        self
+        Ok(self)
     }
 
     /// The seed of its Ed25519 key (RFC 8032, section 5.1.5): 32 random bytes, secret. Without one it has a new key, by which

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use bytes::Bytes;
 use linkup_driver::core::{ConnectionId, Event, Token};
 use linkup_driver::{Link, Message, Sink};
 use linkup_proto::{Error, ErrorCode, PeerId};
@@ -16,10 +15,6 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::builder::{Hooks, Request};
 use crate::connection::{About, Connection, Inbox};
 use crate::peer::State;
-
-/// Kinds of frames (docs/protocol.md): a stream begins, and is refused.
-const OPEN: u8 = 8;
-const RESET: u8 = 11;
 
 /// Who waits for what becomes of a call.
 type Caller = oneshot::Sender<Result<Connection, Error>>;
@@ -311,15 +306,6 @@ impl Sink for Hub {
         if let Some((inbox, _)) = self.inbox(connection) {
             inbox.drained();
         }
-    }
-
-    fn stream(&self, connection: ConnectionId, frame: Bytes) -> bool {
-        let id = frame.get(1..5).and_then(|id| <[u8; 4]>::try_from(id).ok()).map(u32::from_be_bytes);
-        if let (Some(&OPEN), Some(id), Some((_, link))) = (frame.first(), id, self.inbox(connection)) {
-            // A connection that is closing has no streams either.
-            let _ = link.send_stream(RESET, id, b"no streams are taken here");
-        }
-        true
     }
 
     fn arrived(&self, token: Token) {

@@ -39,7 +39,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_all_kinds_arrive_in_order() {
     let (_broker, url) = broker();
-    let alice = peer(&url, "alice").metadata(json!({"name": "Alice"})).start();
+    let alice = peer(&url, "alice").metadata(json!({"name": "Alice"})).unwrap().start();
     let bob = peer(&url, "bob").start();
     let (there, here) = soon(connected(&alice, &bob)).await;
     assert_eq!((here.id(), here.metadata()), ("alice", Some(&json!({"name": "Alice"}))));
@@ -84,6 +84,8 @@ async fn failures_say_what_happened() {
     assert_eq!(soon(alice.connect("nobody")).await.unwrap_err().code, ErrorCode::PeerNotFound);
     assert_eq!(soon(alice.connect("alice")).await.unwrap_err().code, ErrorCode::ConnectSelf);
     assert_eq!(Peer::builder("").unwrap_err().code, ErrorCode::Protocol);
+    let large = peer(&url, "a").metadata(json!("x".repeat(16_383)));
+    assert_eq!(large.unwrap_err().code, ErrorCode::MessageTooLarge);
     assert!(!soon(alice.find("nobody")).await.unwrap());
     assert!(soon(alice.find("alice")).await.unwrap());
 
@@ -109,7 +111,7 @@ async fn callers_are_decided_about() {
     soon(bob.registered()).await.unwrap();
     let refused = soon(peer(&url, "mallory").start().connect("bob")).await.unwrap_err();
     assert_eq!((refused.code, refused.message.contains("not mallory")), (ErrorCode::Denied, true));
-    let alice = peer(&url, "alice").metadata(json!("please")).start();
+    let alice = peer(&url, "alice").metadata(json!("please")).unwrap().start();
     soon(alice.send("bob", "hi")).await.unwrap();
     assert_eq!(soon(bob.accept()).await.unwrap().id(), "alice");
 }

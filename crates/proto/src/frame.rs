@@ -50,6 +50,10 @@ const IS_BINARY: u16 = 1 << 15;
 
 /// The kinds of frames that belong to streams: OPEN, DATA, END, RESET, CREDIT.
 pub const STREAM_KINDS: std::ops::RangeInclusive<u8> = 8..=12;
+/// The first of a stream, and the one that ends it at once.
+pub const STREAM_OPEN: u8 = 8;
+/// See [`STREAM_OPEN`].
+pub const STREAM_RESET: u8 = 11;
 
 /// A binary frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

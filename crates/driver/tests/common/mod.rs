@@ -61,6 +61,8 @@ pub struct Ear {
     room: Notify,
     drained: Notify,
     pub streams: Mutex<Vec<Bytes>>,
+    /// Has no streams.
+    pub streamless: AtomicBool,
     pub tokens: Mutex<Vec<Token>>,
     pub progress: Mutex<Vec<(Direction, u32, u32)>>,
     streams_drained: Notify,
@@ -96,6 +98,10 @@ impl Sink for Ear {
 
     fn drained(&self, _: ConnectionId) {
         self.drained.notify_one();
+    }
+
+    fn has_streams(&self) -> bool {
+        !self.streamless.load(Ordering::Relaxed)
     }
 
     fn stream(&self, _: ConnectionId, frame: Bytes) -> bool {
@@ -137,6 +143,7 @@ impl Testee {
             room: Notify::new(),
             drained: Notify::new(),
             streams: Mutex::default(),
+            streamless: AtomicBool::new(false),
             tokens: Mutex::default(),
             progress: Mutex::default(),
             streams_drained: Notify::new(),
