@@ -279,10 +279,11 @@ impl Sink for Hub {
                 self.decide(connection, Request { from: name(from), metadata, public_key: identity });
             }
             Event::Error { remote, error } => {
-                if remote.is_none() && matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized) {
-                    self.refused.send_replace(Some(error.clone()));
+                let refused = matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized) && remote.is_none();
+                (self.hooks.error)(error.clone());
+                if refused {
+                    self.refused.send_replace(Some(error));
                 }
-                (self.hooks.error)(error);
             }
             Event::PeerClosed { error } => self.end(error),
             // What is sent meanwhile waits; descriptions are not changed here.
