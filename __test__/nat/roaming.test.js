@@ -2,7 +2,7 @@
 // Connections that go on over another transport: whatever becomes of the network, each message arrives once, in order.
 
 const assert = require('node:assert/strict');
-const { test } = require('node:test');
+const { describe, test } = require('node:test');
 const { installed } = require('../page/browser');
 const { Lab, obstacle } = require('./lab');
 
@@ -81,45 +81,48 @@ async function unplug(lab, ms) {
   lab.blackhole('A', false);
 }
 
-for (const { name, networks, happens, browsers = [] } of [...CASES, ...PAGES]) {
-  const ends = [0, 1].map((at) => browsers[at] ?? 'Node.js').join(' calls ');
-  test(`${ends}, ${name}: nothing is lost, and nothing comes twice`, { skip, timeout: 120_000 }, async (t) => {
-    const lab = await Lab.open();
-    t.after(() => lab.close());
-    const [one, other, path] = networks;
-    lab.route('A', one);
-    lab.route('B', other);
-    const [a, b] = await Promise.all(
-      ['A', 'B'].map((side, at) => lab.peer(side, side.toLowerCase(), { browser: browsers[at] })),
-    );
-    await a.ask('connect b', 'answered');
-    // A browser may begin with another one.
-    await Promise.all([a.ask(`path b ${path}`, 'path'), b.ask(`path a ${path}`, 'path')]);
-    await Promise.all([a.ask(`flood b ${PACE}`, 'flooding'), b.ask(`flood a ${PACE}`, 'flooding')]);
-    await Promise.all([a.said('flooded'), b.said('flooded')]);
-    const start = Date.now();
-    await happens(lab);
-    const there = Date.now();
-    // A side that has noticed nothing may move over without a word.
-    const alive = await Promise.all([a.ask('alive b', 'alive', 30_000), b.ask('alive a', 'alive', 30_000)]);
-    const took = Math.max(...alive.map(({ at }) => at)) - there;
-    t.diagnostic(`${there - start} ms without a network, connected ${took} ms later`);
-    const reconnecting = [a, b].filter(({ child }) => child.lines.some((line) => line.startsWith('reconnecting ')));
-    // Two Chromiums may find the new address before we have noticed anything.
-    if (!(browsers[0] && browsers[1])) assert.ok(reconnecting.length > 0);
-    await Promise.all(reconnecting.map((peer) => peer.said('reconnected')));
-    assert.ok(took <= BACK, `${took} ms`);
-    await sleep(Math.max(0, start + COUNT * PACE - Date.now()));
-    const [toB, toA, atB, atA] = await Promise.all([
-      a.ask('stop b', 'stopped'),
-      b.ask('stop a', 'stopped'),
-      b.said('complete'),
-      a.said('complete'),
-    ]);
-    assert.deepEqual([atB.count, atA.count], [toB.count, toA.count]);
-    const unwanted = [a, b].flatMap(({ child }) =>
-      child.lines.filter((line) => /^(ended|disorder|refused) /.test(line)),
-    );
-    assert.deepEqual(unwanted, []);
-  });
-}
+// Each has a laboratory of its own, and waits most of the time.
+describe('roaming', { skip, concurrency: 2 }, () => {
+  for (const { name, networks, happens, browsers = [] } of [...CASES, ...PAGES]) {
+    const ends = [0, 1].map((at) => browsers[at] ?? 'Node.js').join(' calls ');
+    test(`${ends}, ${name}: nothing is lost, and nothing comes twice`, { timeout: 120_000 }, async (t) => {
+      const lab = await Lab.open();
+      t.after(() => lab.close());
+      const [one, other, path] = networks;
+      lab.route('A', one);
+      lab.route('B', other);
+      const [a, b] = await Promise.all(
+        ['A', 'B'].map((side, at) => lab.peer(side, side.toLowerCase(), { browser: browsers[at] })),
+      );
+      await a.ask('connect b', 'answered');
+      // A browser may begin with another one.
+      await Promise.all([a.ask(`path b ${path}`, 'path'), b.ask(`path a ${path}`, 'path')]);
+      await Promise.all([a.ask(`flood b ${PACE}`, 'flooding'), b.ask(`flood a ${PACE}`, 'flooding')]);
+      await Promise.all([a.said('flooded'), b.said('flooded')]);
+      const start = Date.now();
+      await happens(lab);
+      const there = Date.now();
+      // A side that has noticed nothing may move over without a word.
+      const alive = await Promise.all([a.ask('alive b', 'alive', 30_000), b.ask('alive a', 'alive', 30_000)]);
+      const took = Math.max(...alive.map(({ at }) => at)) - there;
+      t.diagnostic(`${there - start} ms without a network, connected ${took} ms later`);
+      const reconnecting = [a, b].filter(({ child }) => child.lines.some((line) => line.startsWith('reconnecting ')));
+      // Two Chromiums may find the new address before we have noticed anything.
+      if (!(browsers[0] && browsers[1])) assert.ok(reconnecting.length > 0);
+      await Promise.all(reconnecting.map((peer) => peer.said('reconnected')));
+      assert.ok(took <= BACK, `${took} ms`);
+      await sleep(Math.max(0, start + COUNT * PACE - Date.now()));
+      const [toB, toA, atB, atA] = await Promise.all([
+        a.ask('stop b', 'stopped'),
+        b.ask('stop a', 'stopped'),
+        b.said('complete'),
+        a.said('complete'),
+      ]);
+      assert.deepEqual([atB.count, atA.count], [toB.count, toA.count]);
+      const unwanted = [a, b].flatMap(({ child }) =>
+        child.lines.filter((line) => /^(ended|disorder|refused) /.test(line)),
+      );
+      assert.deepEqual(unwanted, []);
+    });
+  }
+});
