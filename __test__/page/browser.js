@@ -4,6 +4,7 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { describe } = require('node:test');
 const puppeteer = require('puppeteer-core');
 
 const BROWSERS = {
@@ -86,4 +87,11 @@ function installed() {
   return Object.keys(BROWSERS).filter((name) => !missing.includes(name) && (BROWSER ?? name) === name);
 }
 
-module.exports = { launch, installed };
+/** Runs `suite(name)` for each of them, at the same time: each waits for itself most of the time. */
+function sideBySide(suite) {
+  describe('browsers', { concurrency: true }, () => {
+    for (const name of installed()) suite(name);
+  });
+}
+
+module.exports = { launch, installed, sideBySide };

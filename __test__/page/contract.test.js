@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 const { buildPage, MAX_BYTES } = require('../../scripts/build-page');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 const { serve } = require('./server');
 
 const ONLY = process.env.ONLY?.split(',');
@@ -21,7 +21,7 @@ test('dist is small enough for a page', async () => {
   }
 });
 
-for (const name of installed()) {
+sideBySide((name) => {
   test(name, async (t) => {
     const server = await serve();
     const browser = await launch(name);
@@ -42,4 +42,4 @@ for (const name of installed()) {
       await server.close();
     }
   });
-}
+});

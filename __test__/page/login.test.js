@@ -8,7 +8,7 @@ const { buildOidc } = require('../../scripts/build-oidc');
 const { buildPage } = require('../../scripts/build-page');
 const { startProvider } = require('../js/provider');
 const { node, root, within } = require('../node/helpers');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 
 let broker;
 let provider;
@@ -30,7 +30,7 @@ after(async () => {
   await broker?.close();
 });
 
-for (const name of installed()) {
+sideBySide((name) => {
   describe(name, { timeout: 120_000 }, () => {
     let browser;
     before(async () => {
@@ -69,4 +69,4 @@ for (const name of installed()) {
       assert.match(await visit('mallory'), /^ERR_DENIED: .*only for members$/);
     });
   });
-}
+});

@@ -7,7 +7,7 @@ const { createHash, randomBytes } = require('node:crypto');
 const { after, before, describe, test } = require('node:test');
 const { buildOidc } = require('../../scripts/build-oidc');
 const { startProvider } = require('../js/provider');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 const { serve } = require('./server');
 
 const KEY = Buffer.alloc(32, 7).toString('base64url');
@@ -54,7 +54,7 @@ after(async () => {
   await server?.close();
 });
 
-for (const name of installed()) {
+sideBySide((name) => {
   describe(name, () => {
     let browser;
     before(async () => {
@@ -90,4 +90,4 @@ for (const name of installed()) {
       }
     });
   });
-}
+});

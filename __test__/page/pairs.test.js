@@ -5,12 +5,12 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const { after, before, describe, test } = require('node:test');
 const linkup = require('../../index.js');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 const { serve } = require('./server');
 
 const median = (times) => times.sort((a, b) => a - b)[times.length >> 1];
 
-for (const name of installed()) {
+sideBySide((name) => {
   describe(name, { timeout: 600_000 }, () => {
     let server;
     let browser;
@@ -414,4 +414,4 @@ for (const name of installed()) {
       await page.close();
     });
   });
-}
+});

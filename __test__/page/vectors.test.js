@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 const esbuild = require('esbuild');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 const { serve } = require('./server');
 const signals = require('../../vectors/identity.json');
 const vectors = require('../../vectors/frames.json');
@@ -45,7 +45,7 @@ function verifyAll(signals) {
   return Promise.all(signals.map(check));
 }
 
-for (const name of installed()) {
+sideBySide((name) => {
   test(`${name}: ${vectors.length} frames, ${signals.length} signals`, { timeout: 120_000 }, async () => {
     const server = await serve();
     const browser = await launch(name);
@@ -78,4 +78,4 @@ for (const name of installed()) {
       await server.close();
     }
   });
-}
+});
