@@ -9,7 +9,8 @@ const require = createRequire(import.meta.url);
 const { buildTest } = require('../../scripts/build-test');
 const { harnessOf } = require('../contract/common');
 
-const folder = path.join(import.meta.dirname, '../contract');
+/** What these say of much data takes seconds, and the network here has no part in it. */
+const VOLUME = /^(messages|messages-large|iteration)\./;
 
 await buildTest();
 const { createNetwork } = require('linkup/test');
@@ -35,4 +36,6 @@ const exports = harnessOf({
 // In place of the harness that the files ask for.
 const harness = require.resolve('../contract/harness');
 require.cache[harness] = { id: harness, filename: harness, loaded: true, exports };
-for (const file of fs.readdirSync(folder)) if (file.endsWith('.test.js')) require(path.join(folder, file));
+const folder = path.dirname(harness);
+for (const file of fs.readdirSync(folder))
+  if (/\.test\.js$/.test(file) && !VOLUME.test(file)) require(path.join(folder, file));

@@ -4,7 +4,6 @@
 
 const { isObject } = require('../check');
 const { keyOfId } = require('../identity');
-const { utf8Length } = require('../message');
 
 const MAX_FRAME = 64 * 1024;
 const MAX_ID = 256;
@@ -160,7 +159,7 @@ class Session {
 
   async #hear(data) {
     if (typeof data !== 'string') return this.#refuse(UNSUPPORTED, 'binary', 'a frame is JSON text, not binary');
-    if (utf8Length(data) > MAX_FRAME)
+    if (Buffer.byteLength(data) > MAX_FRAME)
       return this.#refuse(TOO_BIG, 'too large', `a frame has at most ${MAX_FRAME} bytes`);
     let frame;
     try {
@@ -254,6 +253,6 @@ class Session {
   }
 }
 
-const isId = (id) => typeof id === 'string' && id !== '' && utf8Length(id) <= MAX_ID;
+const isId = (id) => typeof id === 'string' && id !== '' && Buffer.byteLength(id) <= MAX_ID;
 
 module.exports = { Broker };

@@ -1,7 +1,6 @@
 'use strict';
 // A browser's RTCDataChannel over two wires, as far as linkup uses it. Knows its other end, not how the two came to be.
 
-const { utf8Length } = require('../message');
 const { Wire } = require('./wire');
 
 /** One thing that a channel says to its other end without the application. */
@@ -76,7 +75,7 @@ class DataChannel {
   send(data) {
     if (this.readyState !== 'open') throw new Error('InvalidStateError: the channel is not open');
     const text = typeof data === 'string';
-    const size = text ? utf8Length(data) : data.byteLength;
+    const size = Buffer.byteLength(data);
     if (size > this.#pc.sctp.maxMessageSize) throw new TypeError('the message is larger than the remote takes');
     this.bufferedAmount += size;
     // The bytes as they are now, in a buffer of their own.

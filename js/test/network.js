@@ -16,6 +16,7 @@ const NAMES = ['seed', 'start', 'timers', 'broker', ...Object.keys(USUAL)];
 const URL_OF_BROKER = 'ws://broker.test/';
 /** Ms for which `run` waits, of the network's time. */
 const PATIENCE = 600_000;
+const CLOSED = 'the network is closed';
 /** Timers end here. */
 const LONGEST = 2 ** 31 - 1;
 
@@ -109,12 +110,14 @@ class Network {
     checkNames(options, ['within']);
     const { within = PATIENCE } = options;
     checkTime(within, 'options.within');
+    if (this.#closed) return Promise.reject(new Error(CLOSED));
     return this.#world.time.run(typeof work === 'function' ? (async () => work())() : work, within);
   }
 
   /** Lets so many milliseconds pass. */
   advance(ms) {
     checkTime(ms, 'ms');
+    if (this.#closed) return Promise.reject(new Error(CLOSED));
     return this.#world.time.advance(ms);
   }
 
@@ -161,12 +164,12 @@ class Network {
     try {
       await time.run(Promise.allSettled([...this.#hosts.keys()].map((peer) => peer.close())), PATIENCE);
     } finally {
-      time.stop();
+      time.stop(CLOSED);
     }
   }
 
   #createPeer(id, options) {
-    if (this.#closed) throw new Error('the network is closed');
+    if (this.#closed) throw new Error(CLOSED);
     const host = new Host(this.#world, id);
     const peer = linkupOn(host, this.#broker, this.broker.url).createPeer(id, this.#heldLogin(options));
     this.#hosts.set(peer, host);

@@ -9,9 +9,14 @@ const BROKER = Symbol('the broker');
 
 /** Ms; ms more or less; of a packet; bytes a second. */
 const USUAL = { latency: 20, jitter: 0, loss: 0, bandwidth: 12_500_000 };
-const LONGEST = 60_000;
-/** With more, nothing gets through in any time that somebody waits. */
-const MOST_LOST = 0.9;
+const TIME = { least: 0, most: 60_000, rule: 'must be a number of milliseconds from 0 to 60000' };
+const BOUNDS = {
+  latency: TIME,
+  jitter: TIME,
+  // With more, nothing gets through in any time that somebody waits.
+  loss: { least: 0, most: 0.9, rule: 'must be a number from 0 to 0.9' },
+  bandwidth: { least: 1000, most: 1e12, rule: 'must be a number of bytes a second, at least 1000' },
+};
 /** Bytes of a packet. */
 const PACKET = 1200;
 
@@ -19,12 +24,10 @@ const PACKET = 1200;
 function readWay(way, name, usual = {}) {
   checkNames(way, Object.keys(USUAL), name);
   const known = Object.fromEntries(Object.entries(way).filter(([, value]) => value !== undefined));
-  const { latency, jitter, loss, bandwidth } = known;
-  for (const [key, ms] of Object.entries({ latency, jitter })) {
-    if (ms !== undefined) check(ms >= 0 && ms <= LONGEST, `${name}.${key}`, `must be from 0 to ${LONGEST} ms`);
+  for (const [key, value] of Object.entries(known)) {
+    const { least, most, rule } = BOUNDS[key];
+    check(typeof value === 'number' && value >= least && value <= most, `${name}.${key}`, rule);
   }
-  if (loss !== undefined) check(loss >= 0 && loss <= MOST_LOST, `${name}.loss`, `must be from 0 to ${MOST_LOST}`);
-  if (bandwidth !== undefined) check(bandwidth >= 1000, `${name}.bandwidth`, 'must be at least 1000 bytes a second');
   return { ...usual, ...known };
 }
 

@@ -117,9 +117,9 @@ class Time {
     });
   }
 
-  /** Nothing happens any more; the globals are what they were. */
-  stop() {
-    for (const goal of [...this.#goals]) goal.fail('the network is closed');
+  /** Nothing happens any more: who waits hears why. The globals are what they were. */
+  stop(why) {
+    this.#fail(why);
     this.#clock.uninstall();
   }
 

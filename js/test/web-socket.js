@@ -2,7 +2,6 @@
 // A page's WebSocket in the network, and what its broker sees of it: two wires, with a handshake and an end. Knows nothing of
 // what is said.
 
-const { utf8Length } = require('../message');
 const { BROKER } = require('./paths');
 const { Wire } = require('./wire');
 
@@ -41,7 +40,7 @@ function webSocketOf(host, broker) {
 
     send(text) {
       if (this.readyState === 0) throw new Error('InvalidStateError: the socket is not open');
-      if (this.readyState === 1) this.#up.send({ text }, typeof text === 'string' ? utf8Length(text) : text.byteLength);
+      if (this.readyState === 1) this.#up.send({ text }, Buffer.byteLength(text));
     }
 
     close() {
@@ -76,7 +75,7 @@ function webSocketOf(host, broker) {
     #other() {
       return {
         address: host.address,
-        send: (text) => this.#down.send({ text }, utf8Length(text)),
+        send: (text) => this.#down.send({ text }, Buffer.byteLength(text)),
         ping: () => this.#down.send({ ping: true }, SMALL),
         close: (code, reason) => this.#end(code, reason),
         /** Without a word. */
