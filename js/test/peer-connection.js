@@ -3,6 +3,7 @@
 // and states, as long as it takes until channels open, and numbers. As Chromium has it. The data goes over data-channel.js.
 
 const { DataChannel } = require('./data-channel');
+const { description, read, textOf } = require('./descriptions');
 const { BROKER, isLost } = require('./paths');
 const { Wire } = require('./wire');
 
@@ -91,13 +92,10 @@ class PeerConnection {
   }
 
   async setRemoteDescription({ type, sdp }) {
-    const ufrag = /^a=ice-ufrag:(\S+)/m.exec(sdp)?.[1];
-    if (!ufrag) throw new Error('OperationError: this is no description');
-    const lines = [...sdp.matchAll(/^a=(candidate:.*?)\r?\n/gm)].map(([, line]) => line);
-    this.#theirs = new Set(lines);
-    this.remoteDescription = description(type, sdp.replace(/^a=candidate:.*\n/gm, ''), this.#theirs);
+    const { ufrag, size, candidates, rest } = read(sdp);
+    this.#theirs = new Set(candidates);
+    this.remoteDescription = description(type, rest, this.#theirs);
     this.#theirUfrag = ufrag;
-    const size = Number(/^a=max-message-size:(\d+)/m.exec(sdp)?.[1] ?? 65536);
     const getSelectedCandidatePair = () => this.#pair();
     const maxMessageSize = Math.min(size || MAX_MESSAGE, MAX_MESSAGE);
     this.sctp = { maxMessageSize, transport: { iceTransport: { getSelectedCandidatePair } } };
@@ -184,25 +182,9 @@ class PeerConnection {
   }
 
   #describe(setup) {
-    const lines = [
-      'v=0',
-      `o=- ${this.#ufrag} 2 IN IP4 127.0.0.1`,
-      's=-',
-      't=0 0',
-      'a=group:BUNDLE 0',
-      'm=application 9 UDP/DTLS/SCTP webrtc-datachannel',
-      'c=IN IP4 0.0.0.0',
-      `a=ice-ufrag:${this.#ufrag}`,
-      `a=ice-pwd:${this.world.name(24)}`,
-      'a=ice-options:trickle',
-      `a=fingerprint:sha-256 ${this.world.name(64)}`,
-      `a=setup:${setup}`,
-      'a=mid:0',
-      'a=sctp-port:5000',
-      `a=max-message-size:${MAX_MESSAGE}`,
-      '',
-    ];
-    return lines.join('\r\n');
+    const { world } = this;
+    const about = { ufrag: this.#ufrag, pwd: world.name(24), fingerprint: world.name(64), setup, size: MAX_MESSAGE };
+    return textOf(about);
   }
 
   /** Its own address is known at once; that of a TURN server in a round trip. */
@@ -341,13 +323,5 @@ class PeerConnection {
     return { local: side(this), remote: side(peer) };
   }
 }
-
-/** A description to which candidates come later. */
-const description = (type, sdp, candidates) => ({
-  type,
-  get sdp() {
-    return sdp + [...candidates].map((line) => `a=${line}\r\n`).join('');
-  },
-});
 
 module.exports = { PeerConnection };
