@@ -47,12 +47,15 @@ const oneError = (errors) => ({
   },
 });
 
-/** The licence of jose wants to go with its code. */
-function licence() {
-  const folder = path.dirname(path.dirname(require.resolve('jose/package.json')));
-  const { version } = require('jose/package.json');
-  const text = fs.readFileSync(path.join(folder, 'jose/LICENSE.md'), 'utf8').trim();
-  return `/*!\nIncludes jose ${version}.\n\n${text}\n*/`;
+/** The licences of packages want to go with their code. */
+function licences(...names) {
+  const texts = names.map((name) => {
+    const folder = path.join(root, 'node_modules', name);
+    const { version } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'));
+    const file = fs.readdirSync(folder).find((file) => /^licen[cs]e(\.\w+)?$/i.test(file));
+    return `Includes ${name} ${version}.\n\n${fs.readFileSync(path.join(folder, file), 'utf8').trim()}`;
+  });
+  return `/*!\n${texts.join('\n\n')}\n*/`;
 }
 
 /** Somebody who reads the file at that time sees the old or the new one. */
@@ -64,7 +67,7 @@ function write(file, text) {
 /** Builds the three files; returns the names and compressed sizes of those for pages. */
 async function buildOidc() {
   fs.mkdirSync(path.join(root, 'dist'), { recursive: true });
-  const footer = { js: licence() };
+  const footer = { js: licences('jose') };
   const built = await Promise.all(
     OUTPUTS.map(async ({ file, format, entry, minify, errors }) => {
       const { outputFiles } = await esbuild.build({
@@ -91,4 +94,4 @@ async function buildOidc() {
   return built.filter(({ minify }) => minify);
 }
 
-module.exports = { buildOidc, MAX_BYTES };
+module.exports = { buildOidc, licences, write, MAX_BYTES };

@@ -1,5 +1,5 @@
 // Called by `npm run build`: dist/linkup.js (the global `linkup`) and dist/linkup.mjs from js/page.mjs, with source maps; and
-// dist/oidc.* (build-oidc.js). Fails where they have become too large for a page.
+// dist/oidc.* (build-oidc.js) and dist/test.cjs (build-test.js). Fails where those for pages have become too large.
 'use strict';
 
 const fs = require('node:fs');
@@ -9,6 +9,7 @@ const esbuild = require('esbuild');
 const { minify } = require('terser');
 const { asModules } = require('./as-modules');
 const { buildOidc, MAX_BYTES: MAX_OIDC } = require('./build-oidc');
+const { buildTest } = require('./build-test');
 const shortNames = require('./short-names');
 
 const root = path.join(__dirname, '..');
@@ -89,6 +90,7 @@ module.exports = { buildPage, MAX_BYTES };
 async function main() {
   const page = (await buildPage()).map((built) => ({ ...built, most: MAX_BYTES }));
   const oidc = (await buildOidc()).map((built) => ({ ...built, most: MAX_OIDC }));
+  await buildTest();
   for (const { file, bytes, most } of [...page, ...oidc]) {
     console.log(`built: ${file}, ${bytes} bytes min+gzip of at most ${most}`);
     if (bytes > most) throw new Error(`${file} is too large for a page`);

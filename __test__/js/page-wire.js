@@ -9,22 +9,12 @@ const { u32, u64 } = require('../../js/wire');
 const { failure } = require('../../js/page/signal');
 const { LINKUP } = require('../../js/page/states');
 const { utf8Length } = require('../../js/message');
+const { random } = require('../../js/test/random');
 
 const MIB = 1024 * 1024;
 const COST = 64;
 const RECEIVE = { message: 64 * MIB, window: 8 * MIB };
 const LIMITS = { messageBytes: 64 * MIB, bufferedBytes: 64 * MIB, highWaterMark: MIB };
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const turn = () => new Promise(setImmediate);
 

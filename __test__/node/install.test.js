@@ -9,6 +9,7 @@ const path = require('node:path');
 const { after, before, test } = require('node:test');
 const { buildOidc } = require('../../scripts/build-oidc');
 const { buildPage } = require('../../scripts/build-page');
+const { buildTest } = require('../../scripts/build-test');
 const { target } = require('../../js/addon');
 const { root } = require('./helpers');
 
@@ -36,7 +37,7 @@ function pack(from) {
 }
 
 before(async () => {
-  await Promise.all([buildPage(), buildOidc()]);
+  await Promise.all([buildPage(), buildOidc(), buildTest()]);
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-install-'));
   project = path.join(folder, 'project');
   const [main, platform] = [path.join(folder, 'main'), path.join(folder, 'platform')];
@@ -112,8 +113,10 @@ test('ES modules', () => {
   const code = `
     import linkup, { createBroker } from 'linkup';
     import { nonceOf } from 'linkup/oidc';
+    import { createNetwork } from 'linkup/test';
     const broker = await createBroker({ port: 0, host: 'localhost' }).ready;
     if (typeof nonceOf !== 'function') throw new Error('no linkup/oidc');
+    if (typeof createNetwork !== 'function') throw new Error('no linkup/test');
     ${TALK}`;
   fs.writeFileSync(file, code);
   assert.equal(node(file), 'hello');
@@ -124,14 +127,30 @@ test('TypeScript', () => {
     path.join(project, 'talk.ts'),
     `import { createPeer, type Connection } from 'linkup';
      import { oidc } from 'linkup/oidc';
+     import { createNetwork } from 'linkup/test';
      const peer = createPeer('a', { identity: { oidc: oidc({ issuer: 'google', clientId: 'me' }) } });
      export const connection: Promise<Connection> = peer.connect('b');
+     export const sent: Promise<void> = createNetwork({ loss: 0.1 }).createPeer('a').send('b', 1);
      // @ts-expect-error an id is a string
      createPeer(1);`,
   );
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
   const types = ['--typeRoots', path.join(root, 'node_modules/@types'), '--types', 'node'];
   node(tsc, '--noEmit', '--strict', '--module', 'nodenext', ...types, 'talk.ts');
+});
+
+test('linkup/test: two peers talk in memory', () => {
+  const code = `
+    const { LinkupError } = require('linkup');
+    const { createNetwork } = require('linkup/test');
+    const net = createNetwork();
+    const [a, b] = ['a', 'b'].map((id) => net.createPeer(id));
+    b.on('message', ({ message }) => console.log(message));
+    net.run(async () => {
+      await a.send('b', 'hello');
+      await a.send('c', 1).catch((error) => console.log(error instanceof LinkupError, error.code));
+    }).then(() => net.close());`;
+  assert.equal(node('-e', code), 'hello\ntrue ERR_PEER_NOT_FOUND');
 });
 
 test('the files for pages are in it', () => {

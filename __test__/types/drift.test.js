@@ -14,6 +14,7 @@ const broker = require('../../js/broker-options');
 const { NAMES, readOptions } = require('../../js/options');
 const { streamPair } = require('../../js/page/stream');
 const { streamDuplex } = require('../../js/stream-native');
+const { buildTest } = require('../../scripts/build-test');
 
 const root = path.join(__dirname, '../..');
 const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
@@ -65,14 +66,28 @@ const SAME = {
   "keyof NonNullable<linkup.PeerOptions['limits']>": Object.keys(settings.limits),
 };
 
-test('the types and the code name the same things', () => {
+/** The same of what linkup/test makes. */
+async function sameOfTest() {
+  await buildTest();
+  const net = require('linkup/test').createNetwork();
+  const all = (object) => [...members(object.constructor), ...Object.keys(object)];
+  return {
+    'keyof kit.Network': all(net),
+    'keyof kit.TestBroker': all(net.broker),
+    "keyof kit.Network['linkup']": Object.keys(net.linkup),
+    "keyof kit.Network['timers']": Object.keys(net.timers),
+  };
+}
+
+test('the types and the code name the same things', async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-types-'));
   try {
     const lines = [
       "import * as linkup from 'linkup';",
+      "import * as kit from 'linkup/test';",
       'type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : { onlyInCode: Exclude<B, A> }) : { onlyInTypes: Exclude<A, B> };',
     ];
-    for (const [type, names] of Object.entries(SAME)) {
+    for (const [type, names] of Object.entries({ ...SAME, ...(await sameOfTest()) })) {
       assert.ok(names.length > 0, `nothing found in the code for ${type}`);
       const union = [...new Set(names)].map((name) => JSON.stringify(name)).join(' | ');
       lines.push(`{ const same: Same<${type}, ${union}> = true; void same; } // ${type}`);
@@ -80,7 +95,7 @@ test('the types and the code name the same things', () => {
     fs.writeFileSync(path.join(folder, 'names.ts'), lines.join('\n'));
     const compilerOptions = {
       typeRoots: [path.join(root, 'node_modules/@types')],
-      paths: { linkup: [path.join(root, 'index.d.ts')] },
+      paths: { linkup: [path.join(root, 'index.d.ts')], 'linkup/test': [path.join(root, 'test.d.ts')] },
     };
     const config = { extends: path.join(__dirname, 'tsconfig.json'), compilerOptions, include: ['*.ts'] };
     fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
