@@ -3,9 +3,10 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
+const EVENTS = require('../../js/events');
 const { Link } = require('../../js/page/books');
 const { Resume } = require('../../js/page/resume');
-const { LINKUP, OPEN, RESUMING } = require('../../js/page/states');
+const { LEAVING, LINKUP, OPEN, RESUMING } = require('../../js/page/states');
 
 /** A connection that has just come up; and what a look for another way was to be: `any`, `direct`, or nothing. */
 function opened({ path = 'turn', caller = true, resumes = true, state = OPEN, iceTransportPolicy = 'all' }) {
@@ -68,3 +69,27 @@ test('who is offered another transport asks for none: a caller that looks for a 
   assert.deepEqual(sent, ['resume']);
   link.stop();
 });
+
+for (const [who, caller, signal] of [
+  ['called side', true, { number: 0 }],
+  ['caller', false, { number: 1, offer: 'v=0' }],
+]) {
+  test(`a transport that the ${who} gives up is no end where it goes on`, (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { link, asked } = opened({ caller });
+    const resume = link.peer;
+    const heard = [];
+    resume.links.add(link);
+    Object.assign(resume, { sendSignal() {}, put: (event) => heard.push(event), end: () => heard.push('end') });
+    Object.assign(resume.broker, { probe() {}, wouldKnow: () => false });
+    link.session = 's';
+    resume.deadline = () => heard.push('end');
+    Object.assign(link, { state: LEAVING, cut: true });
+    link.after('end', 300, () => resume.deadline(link));
+    resume.renewed({ remote: 'bob', session: 's', kind: LINKUP, ...signal });
+    assert.deepEqual([link.state, asked, heard], [RESUMING, ['any'], [EVENTS.RECONNECTING]]);
+    t.mock.timers.tick(301);
+    assert.deepEqual(heard, [EVENTS.RECONNECTING]);
+    link.stop();
+  });
+}

@@ -111,6 +111,13 @@ class Resume extends Attempts {
     this.renew(link);
   }
 
+  /** The remote has cut the transport, and now says that it goes on over another one. */
+  #comeBack(link) {
+    if (!link.cut) return;
+    link.stop('end');
+    Object.assign(link, { cut: false, why: link.farewell, state: OPEN });
+  }
+
   /** From now on it waits for another transport; `offered`: for one that the remote has offered already. */
   #interrupt(link, offered) {
     if (link.state === RESUMING) return;
@@ -231,18 +238,20 @@ class Resume extends Attempts {
       link.phase = CONNECTING;
       link.next.setAnswer(answer);
       this.handCandidates(link);
-    } else if (![OPEN, RESUMING, CLOSING].includes(state) || !link.transport.resumes) return;
+    } else if (!(link.cut || [OPEN, RESUMING, CLOSING].includes(state)) || !link.transport.resumes) return;
     else if (offer === undefined) {
       // The called side needs another one than that; where we look for a direct way, it takes any. One that it does not
       // know of is on its way.
       if (link.direct && number + 1 === link.number) return this.#takeAnyWay(link);
       if (!caller || number !== link.number) return;
       link.quiet ||= state === OPEN;
+      this.#comeBack(link);
       this.#interrupt(link);
       this.renew(link);
     } else if (!caller && number > link.number) {
       link.heard = signal.heard;
       link.quiet ||= state === OPEN;
+      this.#comeBack(link);
       this.#interrupt(link, true);
       Object.assign(link, { number, phase: ANSWERING });
       link.stop('repeat');

@@ -307,8 +307,20 @@ impl Peer {
             return;
         }
         link.quiet |= matches!(link.state, State::Open);
+        self.come_back(key);
         self.interrupt(now, key);
         self.renew(now, key);
+    }
+
+    /// The remote has cut the transport, and now says that it goes on over another one.
+    fn come_back(&mut self, key: Key) {
+        let Some(link) = self.links.get_mut(&key) else { return };
+        if let State::Leaving { error, cut: true } = &mut link.state {
+            link.lost = error.take();
+            link.state = State::Open;
+            self.io.timers.clear(Timer::Link(key));
+            self.stop_transport(key);
+        }
     }
 
     /// The remote, which made the connection, offers another transport.
@@ -329,6 +341,7 @@ impl Peer {
             return;
         }
         link.quiet |= matches!(link.state, State::Open);
+        self.come_back(key);
         // It is offered already: asking for another one would say that this one will not do.
         self.rest(now, key);
         let Some(link) = self.links.get_mut(&key) else { return };
@@ -357,7 +370,12 @@ impl Peer {
     fn resumed(&mut self, from: &PeerId, linkup: &Linkup, digest: Digest) -> Option<Key> {
         let key = self.link_of_session(from, &linkup.session);
         match key.and_then(|key| self.links.get(&key)) {
-            Some(link) if matches!(link.state, State::Open | State::Closing | State::Resuming { .. }) => {
+            Some(link)
+                if matches!(
+                    link.state,
+                    State::Open | State::Closing | State::Resuming { .. } | State::Leaving { cut: true, .. }
+                ) =>
+            {
                 key.filter(|key| self.may_resume(*key))
             }
             Some(_) => None,

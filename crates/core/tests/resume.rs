@@ -88,6 +88,44 @@ fn the_caller_calls_for_another_transport_and_the_application_hears_both() {
     assert!(told(&solo).is_empty() && solo.transports().is_empty() && said(&solo).is_empty(), "nothing waits any more");
 }
 
+/// One side is content with a new transport and the other never got it open, and closes it: that side goes on.
+#[test]
+fn a_transport_that_the_remote_gives_up_is_no_end_where_the_remote_goes_on() {
+    let mut solo = solo(|_| {});
+    let (transport, session) = open(&mut solo, 1, "bob");
+    solo.transport(transport, TransportInput::Cut);
+    solo.take();
+    solo.run(ms(200));
+    solo.signal(&id("bob"), &numbered(json!({"type": "resume"}), &session, 0));
+    let next = made(&solo);
+    assert_eq!(told(&solo), [Event::Reconnecting { connection: ONE }]);
+    solo.take();
+    solo.run(ms(1_000));
+    solo.transport(next, described("another"));
+    solo.signal(&id("bob"), &answer_of(&session, 1));
+    solo.transport(next, TransportInput::Open);
+    assert_eq!(told(&solo), [Event::Reconnected { connection: ONE }]);
+}
+
+#[test]
+fn so_it_is_where_the_caller_gives_it_up() {
+    let mut solo = solo(|_| {});
+    let (connection, transport) = open_incoming(&mut solo, "bob", "s");
+    solo.transport(transport, TransportInput::Cut);
+    solo.take();
+    solo.run(ms(200));
+    solo.signal(&id("bob"), &offer_of("s", 1));
+    let next = made(&solo);
+    solo.transport(next, described("our answer"));
+    solo.transport(next, TransportInput::Open);
+    assert_eq!(told(&solo), [Event::Reconnecting { connection }, Event::Reconnected { connection }]);
+    // Without a word it is the end.
+    solo.take();
+    solo.transport(next, TransportInput::Cut);
+    solo.run(ms(300));
+    assert_eq!(closed_code(&solo, connection), Some(ErrorCode::ConnectionLost));
+}
+
 #[test]
 fn the_called_side_asks_until_it_is_called() {
     let mut solo = solo(|_| {});
