@@ -2,6 +2,7 @@
 // What the tests of a page's channel stand on: two RTCDataChannels joined by memory, ordered and asynchronous, with
 // a seeded network in between; and ends over them that do what page/transport.js does.
 
+const { random } = require('../../bench/lib/random');
 const EVENTS = require('../../js/events');
 const { Channel } = require('../../js/page/channel');
 const { BEGIN, BINARY, MORE, OPEN, ACK, PING, decodeFrame, encodeFrame } = require('../../js/page/frame');
@@ -14,17 +15,6 @@ const MIB = 1024 * 1024;
 const COST = 64;
 const RECEIVE = { message: 64 * MIB, window: 8 * MIB };
 const LIMITS = { messageBytes: 64 * MIB, bufferedBytes: 64 * MIB, highWaterMark: MIB };
-
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const turn = () => new Promise(setImmediate);
 
