@@ -45,3 +45,20 @@ test('200 workers one after another', { skip: !linux && 'reads /proc' }, async (
   const grown = later.at(-1).rss - first.rss;
   assert.ok(grown < 150 * 64 * 1024, `memory grew by ${grown / MIB} MiB`);
 });
+
+test('workers of a process whose main thread has never loaded linkup', async () => {
+  // Node.js lets go of an addon when the last environment that has loaded it ends; its threads still run.
+  const code = `
+    const { Worker } = require('node:worker_threads');
+    (async () => {
+      for (let round = 0; round < 3; round++) {
+        const worker = new Worker(${JSON.stringify(HOST)}, { workerData: { what: 'busy' } });
+        await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+        await worker.terminate();
+      }
+      console.log('all ended');
+    })();`;
+  const child = node(['-e', code], { env: { BROKER: broker.url } });
+  const { code: exitCode, signal, output } = await within(child.exited, 60_000, `the workers\n${child.output}`);
+  assert.deepEqual([exitCode, signal, output], [0, null, 'all ended\n']);
+});
