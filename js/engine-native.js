@@ -1,6 +1,7 @@
 'use strict';
 // The engine of Node.js: the addon's functions, and what js/ needs of Node.js itself. The one file that knows them.
 
+const { MessageChannel } = require('node:worker_threads');
 const { addon } = require('./addon');
 const { createIdentity, isPair, loadIdentity } = require('./identity-native');
 const { streamDuplex } = require('./stream-native');
@@ -17,6 +18,27 @@ function hold(change) {
   held += change;
   if (held > 0) timer ??= setInterval(() => {}, LONGEST);
   else timer = clearInterval(timer);
+}
+
+let bell;
+let due;
+
+/**
+ * Runs `next` after a full turn of the event loop. Where nobody holds the process, an immediate would: messages that come without
+ * end must not keep it. There a port wakes the loop, if something else keeps it going.
+ */
+function turn(next) {
+  if (held > 0) return setImmediate(next);
+  due = next;
+  bell ??= makeBell();
+  return bell.postMessage(null);
+}
+
+function makeBell() {
+  const { port1, port2 } = new MessageChannel();
+  // An immediate in between: a port would take its own next message in the same turn.
+  port1.on('message', () => setImmediate(due).unref()).unref();
+  return port2;
 }
 
 /** A function that runs `next` when all promises and ticks that are due have had their turn. */
@@ -56,7 +78,7 @@ module.exports = {
   parse,
   hold,
   pause,
-  turn: setImmediate,
+  turn,
   warn,
   defaultBroker,
   stream: streamDuplex,

@@ -174,7 +174,8 @@ class Link {
     this.#streams = new Streams(this, caller);
     // Absent and null travel as the same thing.
     this.metadata = metadata ?? undefined;
-    this.#limit = Math.min(limits.messageBytes, engine.maxMessage(this.handle));
+    // 0: the engine has lost it already, and says so at the first message.
+    this.#limit = Math.min(limits.messageBytes, engine.maxMessage(this.handle) || Number.POSITIVE_INFINITY);
     const closing = this.state === 'closing';
     this.state = 'open';
     const rest = this.#flush();

@@ -59,3 +59,52 @@ test('medians, quantiles and advantages', () => {
   assert.deepEqual(summary([2, Number.NaN, 1]), { median: 1.5, min: 1, max: 2, rounds: [2, 1] });
   assert.equal(summary([undefined]), undefined);
 });
+
+test('a soak sees what is lost, doubled or grows', () => {
+  const { disagreements, growing } = require('../../bench/soak/judge');
+  const end = (id, remote, about) => ({
+    id,
+    remote,
+    sent: 0,
+    taken: 0,
+    acked: 0,
+    received: 0,
+    code: null,
+    trace: [],
+    ...about,
+  });
+  const a = { token: 'A', theirs: 'B', sent: 3, taken: 2, acked: 1, received: 1 };
+  const b = { token: 'B', theirs: 'A', sent: 1, taken: 1, received: 2 };
+  const judged = (ofA, ofB, killed = () => false) => {
+    const ends = [end('a', 'b', { ...a, ...ofA })];
+    if (ofB) ends.push(end('b', 'a', { ...b, ...ofB }));
+    return disagreements(ends, killed).map((what) => what.split('\n')[0]);
+  };
+  assert.deepEqual(judged({}, {}), []);
+  // One that the connection may have taken may arrive or not; one more may not.
+  assert.deepEqual(judged({}, { received: 3 }), []);
+  assert.deepEqual(judged({}, { received: 4 }), ['a to b: 3 messages were sent, 4 arrived']);
+  const lost = 'a to b: 2 messages were taken, 1 arrived before the close';
+  assert.deepEqual(judged({}, { received: 1 }), [lost]);
+  assert.deepEqual(judged({}, { received: 1, code: 'ERR_CONNECTION_LOST' }), []);
+  const unconfirmed = 'a to b: 1 messages were confirmed, 0 arrived';
+  assert.deepEqual(judged({}, { received: 0, code: 'ERR_CONNECTION_LOST' })[0], unconfirmed);
+  // The other end has not told.
+  assert.deepEqual(judged({}, undefined)[0], unconfirmed);
+  assert.deepEqual(judged({ acked: 0, code: 'ERR_CONNECTION_LOST' }, undefined), []);
+  assert.deepEqual(
+    judged({}, undefined, (id) => id === 'b'),
+    [],
+  );
+  assert.deepEqual(judged({ code: 'ERR_ABORTED' }, undefined), []);
+
+  const rests = (rss) => rss.map((mib) => ({ rss: mib * 2 ** 20, threads: 8, files: 30, heap: null }));
+  const hour = 3_600_000;
+  assert.deepEqual(growing('x', rests([50, 90, 100, 101, 102, 103]), hour), []);
+  assert.match(growing('x', rests([50, 60, 70, 80, 90, 100]), hour)[0], /^x: rss grew by 20971520, /);
+  // In a minute an allocator is not yet full.
+  assert.deepEqual(growing('x', rests([50, 60, 70, 80, 90, 100]), 60_000), []);
+  assert.deepEqual(growing('x', rests([50, 60, 70, 80]), hour), []);
+  const files = [30, 30, 30, 30, 31, 31].map((n) => ({ rss: 0, threads: 8, files: n, heap: 0 }));
+  assert.deepEqual(growing('x', files, 60_000), ['x: files grew by 1, to 31']);
+});

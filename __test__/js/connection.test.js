@@ -106,6 +106,29 @@ test('the next one but one also waits for the old one', async () => {
   assert.equal((await next).state, 'open');
 });
 
+test('a connection that is lost before anybody hears of it: what waited goes over the next one', async () => {
+  const { createPeer, called, put, engine } = memory({ auto: false });
+  const peer = createPeer('a');
+  const sent = peer.send('b', 'waited');
+  const connecting = peer.connect('b');
+  const [first] = handles(called('connect'));
+  // The engine knows nothing of a connection that has ended.
+  engine.maxMessage = (handle) => (handle === first ? 0 : 1000);
+  const { send } = engine;
+  engine.send = (handle, ...args) => (handle === first ? -1 : send(handle, ...args));
+  put(KIND.OPEN, first, opened(1, 'b'));
+  await rejects((await connecting).send('now'), 'ERR_CONNECTION_CLOSED', { peerId: 'b' });
+  put(KIND.CLOSED, first);
+  await turns();
+  const [, second] = handles(called('connect'));
+  put(KIND.OPEN, second, opened(1, 'b'));
+  await sent;
+  assert.deepEqual(
+    called('send').map(([, args]) => args),
+    [[second, '"waited"', 0]],
+  );
+});
+
 test('stats come from the engine', async () => {
   const { ab } = await connected();
   assert.deepEqual(await ab.stats(), { bytesSent: 1 });

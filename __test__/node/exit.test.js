@@ -56,6 +56,31 @@ test('a peer that is unref’d does not keep the process', async () => {
   assert.equal((await within(child.exited, 20_000, 'exit')).code, 0);
 });
 
+test('a peer that is unref’d does not keep a process to which more messages come than it can take', async () => {
+  const flood = script(
+    `const peer = linkup.createPeer('flood', {brokerUrl: process.env.BROKER}).on('register', () => console.log('registered'));
+     peer.on('connection', async (connection) => { for (;;) await connection.send('x'.repeat(100)); });
+     peer.on('error', () => {});`,
+    { env: env() },
+  );
+  await flood.line('registered');
+  const child = script(
+    `const peer = linkup.createPeer('u' + process.pid, {brokerUrl: process.env.BROKER});
+     let received = 0;
+     peer.on('message', () => {
+       // As an application does that is busier with a message than its sender.
+       for (const end = performance.now() + 0.1; performance.now() < end; );
+       if (++received === 5000) setTimeout(() => { peer.unref(); console.log('unref'); }, 1);
+     });
+     peer.connect('flood');`,
+    { env: env() },
+  );
+  await child.line('unref');
+  const { code, signal, output } = await within(child.exited, 5000, 'exit');
+  assert.deepEqual([code, signal], [0, null], output);
+  await flood.kill();
+});
+
 test('an open peer keeps the process', async () => {
   const child = script(
     `linkup.createPeer('k' + process.pid, {brokerUrl: process.env.BROKER}).on('register', () => console.log('registered'));`,
