@@ -33,7 +33,7 @@ async function main([host, ...command]) {
   const peer = createPeer(`terminal-${randomUUID()}`, { identity });
   peer.on('error', (error) => console.error(error.message));
   // The host ends what it runs when we are gone.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => peer.close());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => peer.close().catch(() => {}));
   try {
     process.exitCode = await run(await peer.connect(host), command.length > 0 ? command.join(' ') : undefined);
   } catch (error) {
