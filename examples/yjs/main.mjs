@@ -45,7 +45,7 @@ function moved(caret, delta) {
   let at = 0;
   for (const { retain = 0, insert = '', delete: gone = 0 } of delta) {
     at += retain;
-    if (at > caret) break;
+    if (at >= caret) break;
     caret += insert.length - Math.min(gone, caret - at);
     at += insert.length;
   }
