@@ -5,22 +5,13 @@ const assert = require('node:assert/strict');
 const { test, beforeEach, afterEach } = require('node:test');
 const fs = require('node:fs');
 const path = require('node:path');
-const { loopback, root } = require('./helpers');
+const { commandOf, loopback, root } = require('./helpers');
 
 let net;
 beforeEach(() => {
   net = loopback();
 });
 afterEach(() => net.remove());
-
-/** The arguments of the command on a file's first line. */
-function command(file) {
-  const [first] = fs.readFileSync(path.join(root, file), 'utf8').split('\n');
-  const found = /^\/\/ node (\S+)((?: [a-z]+)*) -/.exec(first);
-  assert.ok(found, `${file} starts with: // node FILE ARGS - what it does`);
-  assert.equal(found[1], file);
-  return [found[1], ...found[2].split(' ').filter(Boolean)];
-}
 
 test('the specification’s example, verbatim but for the ids', async () => {
   // The code of the specification is in the README of shared/, which is not here at run time: kept beside this test.
@@ -34,16 +25,16 @@ test('the specification’s example, verbatim but for the ids', async () => {
   assert.equal(body('examples/hello/peer1.js').trim(), verbatim(spec, 'peer1', 'peer2').trim());
   assert.equal(body('examples/hello/peer2.js').trim(), verbatim(spec, 'peer2', 'peer1').trim());
 
-  const peer2 = net.run(command('examples/hello/peer2.js'));
+  const peer2 = net.run(commandOf('examples/hello/peer2.js'));
   await peer2.line('ERR_PEER_NOT_FOUND'); // peer1 is not there yet
-  const peer1 = net.run(command('examples/hello/peer1.js'));
+  const peer1 = net.run(commandOf('examples/hello/peer1.js'));
   await peer2.line('Received message from peer1 : hi peer2!');
   await peer1.kill();
   await peer2.kill();
 });
 
 test('chat', async () => {
-  const [file, alice, bob] = command('examples/chat.js');
+  const [file, alice, bob] = commandOf('examples/chat.js');
   const one = net.run([file, alice, bob]);
   const two = net.run([file, bob, alice]);
   await one.line('You are alice');
@@ -59,7 +50,7 @@ test('chat', async () => {
 });
 
 test('echo', async () => {
-  const echo = net.run(command('examples/echo.js'));
+  const echo = net.run(commandOf('examples/echo.js'));
   await echo.line('echo is waiting');
   const chat = net.run(['examples/chat.js', 'carol', 'echo']);
   await chat.line('You are carol');
@@ -70,7 +61,7 @@ test('echo', async () => {
 });
 
 test('request and reply', async () => {
-  const child = net.run(command('examples/request-reply.js'));
+  const child = net.run(commandOf('examples/request-reply.js'));
   await child.line('[ 1, 4, 9 ]');
   assert.equal((await child.exited).code, 0);
 });

@@ -1,7 +1,9 @@
 // What the process tests share: child processes that run a script with linkup, and what they print.
 'use strict';
 
+const assert = require('node:assert/strict');
 const { spawn, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
 const { after } = require('node:test');
 const linkup = require('../../index.js');
@@ -115,6 +117,15 @@ function selfSigned(folder, address) {
   return { key, certificate };
 }
 
+/** The arguments of the command on the first line of an example. */
+function commandOf(file) {
+  const [first] = fs.readFileSync(path.join(root, file), 'utf8').split('\n');
+  const found = /^\/\/ node (\S+)((?: [\w.-]+)*) - /.exec(first);
+  assert.ok(found, `${file} starts with: // node FILE ARGS - what it does`);
+  assert.equal(found[1], file);
+  return [found[1], ...found[2].split(' ').filter(Boolean)];
+}
+
 /** Runs a file of Node.js. */
 const node = (args, options) => new Child(process.execPath, args, options);
 
@@ -122,4 +133,16 @@ const node = (args, options) => new Child(process.execPath, args, options);
 const scriptArgs = (code) => ['-e', `const linkup = require(${JSON.stringify(root)});\n${code}`];
 const script = (code, { args = [], ...options } = {}) => node([...scriptArgs(code), ...args], options);
 
-module.exports = { root, linkup, within, startBroker, loopback, selfSigned, Child, node, script, scriptArgs };
+module.exports = {
+  root,
+  linkup,
+  within,
+  startBroker,
+  loopback,
+  selfSigned,
+  commandOf,
+  Child,
+  node,
+  script,
+  scriptArgs,
+};

@@ -1,7 +1,9 @@
 'use strict';
-// The examples for pages: the specification's page, the module with Vite, the React hook in a React app.
+// The examples for pages: the specification's page, the module with Vite, the React hook in a React app, files that are
+// dropped, a text with Yjs, the game; the last three together with their halves for Node.js.
 
 const assert = require('node:assert/strict');
+const { createHash, randomBytes } = require('node:crypto');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -9,6 +11,7 @@ const path = require('node:path');
 const { after, before, describe, test } = require('node:test');
 const { createBroker, createPeer } = require('../../index.js');
 const { buildPage } = require('../../scripts/build-page');
+const { commandOf, node, within } = require('../node/helpers');
 const { installed, launch } = require('./browser');
 
 const root = path.join(__dirname, '../..');
@@ -105,6 +108,165 @@ for (const name of installed()) {
       }
       assert.deepEqual(errors, []);
       await page.close();
+    });
+
+    /** A broker that serves `files`, and what the test needs: programs, and pages with a window of their own each. */
+    async function stage(t, files = root) {
+      const broker = await createBroker({ port: 0, host: 'localhost', files }).ready;
+      const opened = [];
+      // Also where this fails.
+      t.after(async () => {
+        for (const close of opened.reverse()) await close();
+        await broker.close();
+      });
+      return {
+        broker,
+        peer(id) {
+          const peer = createPeer(id, { brokerUrl: broker.url });
+          opened.push(() => peer.close());
+          return peer;
+        },
+        run(args) {
+          const child = node(args, { env: { LINKUP_BROKER_URL: broker.url } });
+          opened.push(() => child.kill());
+          return child;
+        },
+        async page(address) {
+          const context = await browser.browser.createBrowserContext();
+          opened.push(() => context.close());
+          const page = await context.newPage({ type: 'window' });
+          page.setDefaultTimeout(30_000);
+          await page.goto(`${broker.url.replace('ws:', 'http:')}/${address}`);
+          return page;
+        },
+      };
+    }
+
+    const sees = (page, where, pattern) =>
+      page.waitForFunction(
+        (where, pattern) => new RegExp(pattern).test(document.querySelector(where)?.textContent),
+        {},
+        where,
+        pattern.source,
+      );
+
+    test('files that are dropped on the page arrive in a process, and the other way round', async (t) => {
+      const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-drop-'));
+      t.after(() => fs.rmSync(folder, { recursive: true }));
+      const { run, page } = await stage(t);
+      const [receive] = commandOf('examples/file-drop/receive.js');
+      const bob = run([receive, 'bob', path.join(folder, 'inbox')]);
+      await bob.line('bob is waiting');
+      const alice = await page('examples/file-drop/?me=alice&to=bob');
+      await sees(alice, '#state', /^registered$/);
+
+      // Chosen with the dialog, and dropped: there is no mouse that could bring it.
+      const content = randomBytes(2_000_000);
+      const file = path.join(folder, 'photo.jpg');
+      fs.writeFileSync(file, content);
+      await (await alice.$('#files')).uploadFile(file);
+      await sees(alice, '#transfers', /photo\.jpg: delivered to bob/);
+      await alice.evaluate(async () => {
+        const files = new DataTransfer();
+        files.items.add(document.querySelector('#files').files[0] ?? new File(['dropped'], 'dropped.txt'));
+        const drop = new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true });
+        document.querySelector('#drop').dispatchEvent(drop);
+      });
+      await sees(alice, '#transfers', /dropped\.txt: delivered to bob/);
+      const hash = (bytes) => createHash('sha256').update(bytes).digest('hex');
+      assert.equal(hash(fs.readFileSync(path.join(folder, 'inbox/photo.jpg'))), hash(content));
+      assert.equal(fs.readFileSync(path.join(folder, 'inbox/dropped.txt'), 'utf8'), 'dropped');
+
+      const [send] = commandOf('examples/file-drop/send.js');
+      const { code, output } = await run([send, 'carol', 'alice', file]).exited;
+      assert.equal(code, 0, output);
+      await sees(alice, '#transfers', /photo\.jpg: from carol/);
+      const received = await alice.evaluate(async () => {
+        const { href, download } = document.querySelector('#transfers a');
+        const bytes = await (await fetch(href)).arrayBuffer();
+        const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+        return [download, Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')];
+      });
+      assert.deepEqual(received, ['photo.jpg', hash(content)]);
+    });
+
+    test('a text that two pages and a process write', async (t) => {
+      const files = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-yjs-'));
+      t.after(() => fs.rmSync(files, { recursive: true }));
+      const { build } = await import('vite');
+      await build({ root: path.join(root, 'examples/yjs'), logLevel: 'error', build: { outDir: files } });
+      const { broker, run, page } = await stage(t, files);
+      const [file] = commandOf('examples/yjs/text.mjs');
+      const carol = run([file, 'carol', 'alice', 'bob']);
+      const [alice, bob] = await Promise.all(
+        [
+          ['alice', 'bob'],
+          ['bob', 'alice'],
+        ].map(([me, other]) => page(`?me=${me}&with=${other},carol&broker=${broker.url}`)),
+      );
+      for (const each of [alice, bob]) await sees(each, '#here', /^alice, bob, carol$/);
+      const reads = (each, text) =>
+        each.waitForFunction((text) => document.querySelector('#text').value === text, {}, text);
+
+      await alice.type('#text', 'one 😀 three');
+      await Promise.all([alice, bob].map((each) => reads(each, 'one 😀 three')));
+      // The caret of the one stays where it is in the text, whatever the other does before it.
+      await bob.evaluate(() => {
+        const field = document.querySelector('#text');
+        field.focus();
+        field.setSelectionRange(4, 4);
+      });
+      for (const text of ['number one 😀 three', 'number one 😁 three']) {
+        await alice.evaluate((text) => {
+          const field = document.querySelector('#text');
+          field.value = text;
+          field.dispatchEvent(new Event('input'));
+        }, text);
+        await Promise.all([alice, bob].map((each) => reads(each, text)));
+      }
+      await bob.keyboard.type('two');
+      carol.process.stdin.write('!\n');
+      await Promise.all([alice, bob].map((each) => reads(each, 'number one two😁 three!\n')));
+      await carol.line('number one two😁 three!');
+
+      await bob.close();
+      await sees(alice, '#here', /^alice, carol$/);
+      carol.process.stdin.end();
+      await sees(alice, '#here', /^alice$/);
+    });
+
+    test('a game that two pages play', async (t) => {
+      const { peer, run, page } = await stage(t);
+      const host = run(commandOf('examples/game/host.mjs'));
+      await host.line('the game runs');
+      const [one, two] = [await page('examples/game/'), await page('examples/game/')];
+      await sees(one, '#state', /you are 1 of 2, at 320, 180$/);
+      await one.keyboard.down('ArrowRight');
+      await sees(one, '#state', /at 640, 180$/);
+      await one.keyboard.up('ArrowRight');
+
+      // How far behind the newest state is what a page shows: a player in this process, which has nothing else to do, knows that.
+      const { readSnapshot, writeInput } = await import('../../examples/game/world.mjs');
+      let newest;
+      const connection = await peer('watcher').connect('game');
+      const enough = new Promise((resolve) => {
+        connection.on('message', (message) => {
+          if (!(message instanceof Uint8Array)) return;
+          newest = readSnapshot(message);
+          // Until it closes.
+          connection.send(writeInput(0, newest.tick)).catch(() => {});
+          if (newest.players.get(1)?.x === 640) resolve();
+        });
+      });
+      await within(enough, 10_000, 'the other page at the edge');
+      const shown = (page) => page.$eval('#state', (state) => Number(/^tick (\d+)/.exec(state.textContent)[1]));
+      for (const each of [one, two]) {
+        const before = newest.tick;
+        const tick = await shown(each);
+        assert.ok(tick > before - 30, `it shows tick ${tick}, after ${before}`);
+      }
+      await one.close();
+      await sees(two, '#state', /you are 2 of 2/);
     });
   });
 }
