@@ -8,7 +8,7 @@ const zlib = require('node:zlib');
 const esbuild = require('esbuild');
 const { minify } = require('terser');
 const { asModules } = require('./as-modules');
-const { buildOidc, MAX_BYTES: MAX_OIDC } = require('./build-oidc');
+const { buildOidc, write, MAX_BYTES: MAX_OIDC } = require('./build-oidc');
 const { buildTest } = require('./build-test');
 const shortNames = require('./short-names');
 
@@ -77,8 +77,8 @@ async function buildPage() {
         sourceMap: { content: bundled.map, filename: path.basename(file), url: `${path.basename(file)}.map` },
       });
       fs.mkdirSync(path.join(root, 'dist'), { recursive: true });
-      fs.writeFileSync(path.join(root, file), code);
-      fs.writeFileSync(path.join(root, `${file}.map`), map);
+      write(path.join(root, file), code);
+      write(path.join(root, `${file}.map`), map);
       return { file, bytes: zlib.gzipSync(code, { level: 9 }).length };
     }),
   );

@@ -90,7 +90,8 @@ function installed() {
 /** Runs `suite(name)` for each of them, at the same time: each waits for itself most of the time. */
 function sideBySide(suite) {
   describe('browsers', { concurrency: true }, () => {
-    for (const name of installed()) suite(name);
+    // Inside one of them, one test after another: that, too, would be inherited.
+    for (const name of installed()) describe(name, { concurrency: 1 }, () => suite(name));
   });
 }
 

@@ -12,7 +12,7 @@ const { createBroker } = require('../../index.js');
 const { startEcho } = require('../../examples/echo.js');
 const { buildDemo } = require('../../scripts/build-demo');
 const { buildPage } = require('../../scripts/build-page');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 
 const root = path.join(__dirname, '../..');
 const DESK = { width: 1280, height: 800 };
@@ -25,7 +25,7 @@ test('the page is small and loads nothing from elsewhere', () => {
   assert.doesNotMatch(files.join(''), /https?:\/\/|innerHTML/);
 });
 
-for (const name of installed()) {
+sideBySide((name) => {
   describe(`the demo in ${name}`, { timeout: 300_000 }, () => {
     let folder;
     let broker;
@@ -506,4 +506,4 @@ for (const name of installed()) {
       }
     }
   });
-}
+});

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { after, before, describe, test } = require('node:test');
 const linkup = require('../../index.js');
-const { installed, launch } = require('./browser');
+const { launch, sideBySide } = require('./browser');
 const { serve } = require('./server');
 
 const MAX = 256 * 1024;
@@ -18,7 +18,7 @@ const ANNOUNCED = [
   { line: 'a=max-message-size:0\r\n', takes: MAX },
 ];
 
-for (const name of installed()) {
+sideBySide((name) => {
   describe(name, { timeout: 120_000 }, () => {
     let server;
     let browser;
@@ -171,4 +171,4 @@ for (const name of installed()) {
       await peer.run((peer) => peer.close());
     });
   });
-}
+});
