@@ -19,6 +19,7 @@ const BINDING_REQUEST = 0x0001;
 /** What one state is made of: everything in it can be let go of, so that the environment ends by itself. */
 class Room {
   #things = new Set();
+  #released = false;
 
   /** `broker`: its URL; undefined where linkup is to look after that. `remote`: a peer in another process, and its pid. */
   constructor({ broker, folder, remote }) {
@@ -28,11 +29,13 @@ class Room {
   /** Notes what keeps the environment alive. */
   keep(thing) {
     this.#things.add(thing);
+    if (this.#released) thing.unref();
     return thing;
   }
 
-  /** Lets all of it go. */
+  /** Lets all of it go, and what comes later. */
   release() {
+    this.#released = true;
     for (const thing of this.#things) thing.unref();
   }
 
@@ -168,7 +171,7 @@ const STATES = {
   async 'an identity is being loaded'(room) {
     const file = path.join(room.folder, `${process.pid}-${threadId}.key`);
     for (const promise of [linkup.loadIdentity(file), linkup.createIdentity()])
-      promise.then((identity) => room.peer('a', { identity }).unref());
+      promise.then((identity) => room.peer('a', { identity }));
   },
 
   async 'a connection is open, and nothing happens'(room) {

@@ -32,8 +32,8 @@ async function be({ state, end, ...surroundings }) {
 }
 
 /** Ends one worker; prints how that went. */
-async function endWorker(guest) {
-  const worker = new Worker(__filename, { workerData: guest });
+async function endWorker(guest, broker) {
+  const worker = new Worker(__filename, { workerData: { broker, ...guest } });
   const what = `${guest.state} / ${guest.end}`;
   console.log(`begins: ${what}`);
   let error;
@@ -61,7 +61,7 @@ async function endWorkers(guests) {
   await Promise.all(
     Array.from({ length: TOGETHER }, async () => {
       for (let guest = waiting.shift(); guest; guest = waiting.shift()) {
-        await endWorker(guest);
+        await endWorker(guest, broker.url);
         const echo = new Promise((resolve) => {
           asks.on('message', function listen({ message }) {
             if (message.state !== guest.state || message.end !== guest.end) return;

@@ -91,7 +91,7 @@ async function crowd(seed) {
   await Promise.all(workers.map((worker) => worker.told));
   const most = countsOfSelf();
   while (workers.length > 0) {
-    for (let rounds = Math.floor(chance() * 4); rounds > 0; rounds--) await talk.roundTrip();
+    for (let rounds = Math.floor(chance() * 3); rounds > 0; rounds--) await talk.roundTrip();
     // Often several at once.
     const going = Array.from({ length: 1 + Math.floor(chance() * 3) }, () =>
       workers.splice(Math.floor(chance() * workers.length), 1),
