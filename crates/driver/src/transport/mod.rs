@@ -14,7 +14,10 @@ mod session;
 mod stream;
 mod watch;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+
+use futures_util::FutureExt;
 
 use self::carrier::Carrier;
 use self::negotiate::Channels;
@@ -156,7 +159,14 @@ impl Transport {
         let (orders, received) = mpsc::unbounded_channel();
         let wire = Arc::new(Wire::default());
         let (ask, questions) = mpsc::unbounded_channel();
-        let task = run(options, servers, role, (received, questions), Arc::clone(&wire), reports);
+        let run = run(options, servers, role, (received, questions), Arc::clone(&wire), reports.clone());
+        let task = async move {
+            // Whatever a remote sends: nobody else would ever hear that this one has ended.
+            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+                let error = Error::new(ErrorCode::ConnectionLost, "a bug in linkup ended this connection");
+                reports.send(TransportInput::Failed { error });
+            }
+        };
         wire.set_doors(Doors { runner: Runner::spawn(runtime, task), stats: Some(ask) });
         Self { orders, wire }
     }

@@ -56,6 +56,8 @@ struct Negotiation<'a> {
     gathered: bool,
     mid: Option<String>,
     ice_connected: bool,
+    /// It was, and the remote is not heard any more.
+    ice_lost: bool,
     /// All addresses of both sides, in words.
     ours: Vec<Value>,
     theirs: Vec<Value>,
@@ -85,6 +87,7 @@ pub(super) async fn negotiate(
         gathered: false,
         mid: None,
         ice_connected: false,
+        ice_lost: false,
         ours: Vec::new(),
         theirs: Vec::new(),
     };
@@ -266,7 +269,8 @@ impl Negotiation<'_> {
                     return Err(End::Failed(self.explain()));
                 }
             }
-            Signal::IceConnected => self.ice_connected = true,
+            Signal::IceConnected => (self.ice_connected, self.ice_lost) = (true, false),
+            Signal::IceLost => self.ice_lost = true,
             Signal::Opened(channel) => match self.channel {
                 None => (self.channel, self.opened) = (Some(channel), true),
                 Some(ours) if ours == channel => self.opened = true,
@@ -296,6 +300,10 @@ impl Negotiation<'_> {
 
     /// Why the connection failed, and what to do about it.
     fn explain(&self) -> Error {
+        if self.ice_connected && self.ice_lost {
+            let message = "the remote vanished while the two sides agreed on encryption";
+            return Error::new(ErrorCode::ConnectionLost, message);
+        }
         if self.ice_connected {
             let message = "the two sides reach each other, but could not agree on encryption (DTLS): \
                            the remote's fingerprint is not the one in its description, or it speaks another version";

@@ -69,6 +69,8 @@ pub(super) enum Signal {
     Candidate(RTCIceCandidateInit),
     GatheringComplete,
     IceConnected,
+    /// The pair of addresses that worked does so no more.
+    IceLost,
     Failed,
     /// Whether the remote is heard.
     News(News),
@@ -428,6 +430,9 @@ impl Pc {
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
                 RTCIceConnectionState::Connected | RTCIceConnectionState::Completed,
             ) => Signal::IceConnected,
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
+                RTCIceConnectionState::Disconnected | RTCIceConnectionState::Failed,
+            ) => Signal::IceLost,
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(RTCPeerConnectionState::Failed) => Signal::Failed,
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(channel)) => Signal::Opened(channel),
             RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(channel)) => Signal::Closed(channel),

@@ -806,3 +806,12 @@ fn test_chunk_heartbeat_ack_roundtrip() -> Result<()> {
     assert_eq!(raw, parsed.marshal()?);
     Ok(())
 }
+
+#[test]
+fn test_error_cause_longer_than_its_chunk() {
+    // A remote may say so: the cause has four bytes, and says that it has 65535.
+    let error = Bytes::from_static(&[9, 0, 0, 8, 0, 1, 0xff, 0xff]);
+    assert!(super::chunk_error::ChunkError::unmarshal(&error).is_err());
+    let abort = Bytes::from_static(&[6, 0, 0, 8, 0, 1, 0xff, 0xff]);
+    assert!(super::chunk_abort::ChunkAbort::unmarshal(&abort).is_err());
+}

@@ -143,7 +143,7 @@ impl ErrorCause {
         let code = ErrorCauseCode(reader.get_u16());
         let len = reader.get_u16();
 
-        if len < ERROR_CAUSE_HEADER_LENGTH as u16 {
+        if len < ERROR_CAUSE_HEADER_LENGTH as u16 || usize::from(len) > buf.len() {
             return Err(Error::ErrErrorCauseTooSmall);
         }
 
