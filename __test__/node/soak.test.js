@@ -10,7 +10,7 @@ const SOAK = path.join(root, 'bench/soak.js');
 const linux = process.platform === 'linux';
 
 test('half a minute of everything by chance', { skip: !linux && 'reads /proc' }, async () => {
-  const child = node([SOAK, '--minutes', '0.4']);
+  const child = node([SOAK, '--minutes', '0.25']);
   const { code, output } = await within(child.exited, 240_000, `the soak\n${child.output}`);
   console.log(output);
   assert.equal(code, 0, output);
