@@ -452,6 +452,7 @@ export class Connection extends Emitter<ConnectionEvents> {
    * @param meta Any JSON up to 16 KiB. A number `size` in it becomes the `total` of `progress`.
    * @throws TypeError for a bad name or meta
    * @throws LinkupError ERR_CONNECTION_CLOSED where the connection is not open
+   * @throws LinkupError ERR_UNSUPPORTED in React Native, which has no ReadableStream
    */
   createStream(name: string, meta?: unknown): LinkupStream;
   /**

@@ -112,8 +112,10 @@ const engine = {
   /** Options of createPeer that only a page has. */
   ownOptions: ['RTCPeerConnection'],
 
-  /** A stream as a page has it. */
-  stream: streamPair,
+  /** A stream as a page has it; React Native has none. */
+  get stream() {
+    return globalThis.ReadableStream && streamPair;
+  },
 };
 
 module.exports = { engine };

@@ -13,6 +13,8 @@ const { VIOLATION, demand, u32At } = require('./wire');
 const MAX_THEIRS = 128;
 /** Answers to a remote that opens streams and reads nothing of what it gets, until that is enough. */
 const MAX_ANSWERS = 10000;
+/** Where the platform has none. */
+const NONE_HERE = 'no streams here';
 
 class Streams {
   #all = new Map();
@@ -39,6 +41,8 @@ class Streams {
 
   /** `Connection.createStream()`. */
   create(about) {
+    const { engine } = this.link.roster;
+    if (!engine.stream) throw new LinkupError('ERR_UNSUPPORTED', NONE_HERE, { peerId: this.link.remote });
     const stream = this.#add(this.#next, true, about);
     this.#next += 2;
     if (this.frame(OPEN, stream.id, utf8(JSON.stringify(about)), true) === -4) {
@@ -152,10 +156,11 @@ class Streams {
       about = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
     } catch {}
     demand(typeof about?.name === 'string');
-    const { connection } = this.link;
+    const { connection, roster } = this.link;
     let reason;
     if (this.#concluded || connection.listenerCount('stream') === 0) reason = 'nobody listens to streams';
     else if (this.#theirs === MAX_THEIRS) reason = 'too many streams';
+    else if (!roster.engine.stream) reason = NONE_HERE;
     if (reason) {
       this.frame(RESET, id, utf8(reason));
       return false;

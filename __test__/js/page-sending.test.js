@@ -91,6 +91,13 @@ test('a plain client gets text, as much as a frame carries', () => {
   assert.equal(heard().length, 30_000);
 });
 
+test('a channel without limits may say so by -1, of 16 bits or more, as react-native-webrtc and wrtc do', () => {
+  for (const none of [null, undefined, -1, 65_535]) {
+    const { end } = solo({ channel: { maxRetransmits: none, maxPacketLifeTime: none } });
+    assert.equal(end.send(bytes(1), 0), 0, `${none}`);
+  }
+});
+
 test('an unreliable channel is as a plain client', () => {
   const { fake } = solo();
   for (const property of [{ ordered: false }, { maxRetransmits: 0 }, { maxPacketLifeTime: 5 }]) {

@@ -39,7 +39,8 @@ function play(id, body) {
     connection.on('message', (message) => {
       if (!(message instanceof Uint8Array)) { me = message.number; return; }
       heard.push(readSnapshot(message));
-      connection.send(writeInput(keys, heard.at(-1).tick));
+      // Until it closes.
+      connection.send(writeInput(keys, heard.at(-1).tick)).catch(() => {});
       look();
     });
     ${body}

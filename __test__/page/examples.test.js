@@ -1,6 +1,6 @@
 'use strict';
-// The examples for pages: the specification's page, the module with Vite, the React hook in a React app, files that are
-// dropped, a text with Yjs, the game; the last three together with their halves for Node.js.
+// The examples for pages: the specification's page, the module with Vite, the React hook in a React app and in one for React
+// Native, files that are dropped, a text with Yjs, the game; the last three together with their halves for Node.js.
 
 const assert = require('node:assert/strict');
 const { createHash, randomBytes } = require('node:crypto');
@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, test } = require('node:test');
+const vm = require('node:vm');
 const { createBroker, createPeer } = require('../../index.js');
 const { buildPage } = require('../../scripts/build-page');
 const { commandOf, node, within } = require('../node/helpers');
@@ -288,4 +289,49 @@ test('the module with Vite', async () => {
   const { code } = [made].flat()[0].output.find(({ type }) => type === 'chunk');
   assert.match(code, /RTCPeerConnection/);
   assert.doesNotMatch(code, /binding\.js/);
+});
+
+test('the app for React Native is bundled as Metro does it, without the addon, and renders', async () => {
+  const { build } = require('esbuild');
+  const { createElement } = require('react');
+  const { renderToString } = require('react-dom/server');
+  const tag = (name) => (props) => createElement(name, null, props.title ?? props.value ?? props.children);
+  // What React Native's own are is not here: its components as tags.
+  const native = {
+    Button: tag('button'),
+    TextInput: tag('b'),
+    Text: tag('p'),
+    ScrollView: tag('i'),
+    SafeAreaView: tag('div'),
+  };
+  const modules = {
+    react: require('react'),
+    'react-native': native,
+    'react-native-webrtc': { RTCPeerConnection: class {} },
+    'react/jsx-runtime': require('react/jsx-runtime'),
+    'react-native-get-random-values': {},
+  };
+  const { outputFiles } = await build({
+    entryPoints: [path.join(root, 'examples/react-native/App.js')],
+    bundle: true,
+    write: false,
+    format: 'cjs',
+    loader: { '.js': 'jsx' },
+    jsx: 'automatic',
+    // As Metro has them, and no others.
+    platform: 'neutral',
+    conditions: ['react-native'],
+    mainFields: ['react-native', 'browser', 'main'],
+    external: Object.keys(modules),
+  });
+  const [{ text }] = outputFiles;
+  assert.doesNotMatch(text, /binding\.js/);
+  const module = { exports: {} };
+  const needed = new Set();
+  const load = (name) => needed.add(name) && modules[name];
+  const app = vm.runInContext(`(module, require) => {${text}\n}`, vm.createContext({ queueMicrotask }));
+  app(module, load);
+  assert.deepEqual([...needed].toSorted(), Object.keys(modules).toSorted());
+  const html = renderToString(createElement(module.exports.default));
+  assert.match(html, /You are phone: .*connecting/);
 });
