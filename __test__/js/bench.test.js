@@ -97,6 +97,9 @@ test('a soak sees what is lost, doubled or grows', () => {
     [],
   );
   assert.deepEqual(judged({ code: 'ERR_ABORTED' }, undefined), []);
+  // It had given its call up when the connection opened, and closed it in order.
+  assert.deepEqual(judged({ acked: 0, received: 0 }, undefined), []);
+  assert.deepEqual(judged({ acked: 0 }, undefined), ['a to b: 2 messages were taken, 0 arrived before the close']);
 
   const rests = (rss) => rss.map((mib) => ({ rss: mib * 2 ** 20, threads: 8, files: 30, heap: null }));
   const hour = 3_600_000;

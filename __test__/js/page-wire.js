@@ -2,7 +2,6 @@
 // What the tests of a page's channel stand on: two RTCDataChannels joined by memory, ordered and asynchronous, with
 // a seeded network in between; and ends over them that do what page/transport.js does.
 
-const { random } = require('../../bench/lib/random');
 const EVENTS = require('../../js/events');
 const { Channel } = require('../../js/page/channel');
 const { BEGIN, BINARY, MORE, OPEN, ACK, PING, decodeFrame, encodeFrame } = require('../../js/page/frame');

@@ -9,7 +9,7 @@ const { once } = require('node:events');
 const { isMainThread, parentPort, threadId, workerData, Worker } = require('node:worker_threads');
 const linkup = require('../../index.js');
 const { countsOfSelf } = require('../../bench/lib/proc');
-const { random } = require('../../bench/lib/random');
+const { random } = require('../../js/test/random');
 
 const CROWD = 24;
 const brokerUrl = process.env.BROKER;

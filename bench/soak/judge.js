@@ -42,8 +42,10 @@ function betweenEnds(one, other, killed) {
   const wrong = [];
   const inOrder = one.code === null && (!other || other.code === null);
   const expected = inOrder ? one.taken : one.acked;
-  // An end that was killed could not tell what it had got; one that had given its call up did not look.
-  const unknown = killed(one.remote) || one.code === 'ERR_ABORTED';
+  // An end that was killed could not tell what it had got. One that had given its call up did not look, and has not sent the
+  // first message, with which each conversation begins; where the connection was just open, that is a close in order.
+  const unmet = !other && one.received === 0 && one.code === null;
+  const unknown = killed(one.remote) || one.code === 'ERR_ABORTED' || unmet;
   const received = other?.received ?? (unknown ? expected : 0);
   if (received > one.sent) wrong.push(`${one.sent} messages were sent, ${received} arrived`);
   if (received < one.acked) wrong.push(`${one.acked} messages were confirmed, ${received} arrived`);

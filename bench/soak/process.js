@@ -7,7 +7,7 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const linkup = require('../..');
 const { answer } = require('../lib/child');
 const { countsOfSelf } = require('../lib/proc');
-const { random } = require('../lib/random');
+const { random } = require('../../js/test/random');
 const { Conversation } = require('./conversation');
 
 const [brokerUrl] = process.argv.slice(2);
