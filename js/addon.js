@@ -5,8 +5,26 @@
 function target({ platform, arch, report } = process) {
   if (platform === 'win32') return `${platform}-${arch}-msvc`;
   if (platform !== 'linux') return `${platform}-${arch}`;
-  const libc = report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl';
+  const libc = isMusl(report) ? 'musl' : 'gnu';
   return `${platform}-${arch}-${arch === 'arm' ? `${libc}eabihf` : libc}`;
+}
+
+/** Whether the C library is musl. */
+function isMusl(report) {
+  try {
+    return !report.getReport().header.glibcVersionRuntime;
+  } catch {
+    // Deno asks for a permission for it. The name is for a sentence only, which must not become another one.
+    return false;
+  }
+}
+
+/** Why a binary that is there is not taken: the first line of what the system or the runtime says. Nothing where none was found. */
+function refusal(error) {
+  for (let each = error; each; each = each.cause) {
+    const [line] = String(each.message).split('\n');
+    if (!/^Cannot find (module|native binding)/.test(line)) return line;
+  }
 }
 
 /** What `load` gives: the addon. */
@@ -14,8 +32,8 @@ function addon(load) {
   try {
     return load();
   } catch (cause) {
-    const name = `linkup-${target()}`;
-    const why = `linkup's binary for this platform cannot be loaded: install the package ${name}, of the same version as linkup`;
+    const missing = `install the package linkup-${target()}, of the same version as linkup`;
+    const why = `linkup's binary for this platform cannot be loaded: ${refusal(cause) ?? missing}`;
     throw new Error(why, { cause });
   }
 }

@@ -57,6 +57,7 @@ const steps = {
   types: () => run(bin('tsc'), ['--noEmit', '-p', '__test__/types']) && node('types'),
   'js tests': () => node('js'),
   'api tests': () => node('contract'),
+  runtimes: () => run(process.execPath, ['scripts/runtimes.js']),
   'process tests': () => node('node', { alone: true }),
   'nat tests': () => node('nat', { alone: true }),
   'interop tests': () => node('interop', { alone: true }),
