@@ -51,7 +51,6 @@ async function buildDocs(folder = path.join(root, 'site')) {
     searchInComments: true,
     includeHierarchySummary: false,
     sort: ['source-order'],
-    treatWarningsAsErrors: true,
     logLevel: LogLevel.Warn,
   });
   const said = [];
@@ -83,7 +82,8 @@ module.exports = { buildDocs, PAGES };
 
 if (require.main === module) {
   buildDocs().then(
-    (folder) => console.log(`built: ${path.relative(root, folder)}, ${fs.readdirSync(folder, { recursive: true }).length} files`),
+    (folder) =>
+      console.log(`built: ${path.relative(root, folder)}, ${fs.readdirSync(folder, { recursive: true }).length} files`),
     (error) => {
       console.error(error.message);
       process.exitCode = 1;
