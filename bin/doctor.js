@@ -84,4 +84,4 @@ async function main(args) {
   process.stdout.write(`${said}\n`, () => process.exit(verdict.ok ? 0 : 1));
 }
 
-module.exports = { main };
+module.exports = { main, text };

@@ -10,6 +10,7 @@ const { root, run, has, install, buildAddon } = require('./tools');
 
 const only = process.argv.slice(2);
 const bin = (name) => path.join(root, 'node_modules/.bin', name);
+const TSC = path.join(root, 'node_modules/@typescript/native/bin/tsc');
 
 /** The test files below a folder of `__test__`. */
 function tests(folder) {
@@ -54,7 +55,8 @@ const steps = {
   'rust tests': () => run('cargo', nextest ? ['nextest', 'run', '--workspace', ...quiet] : ['test', '--workspace']),
   'rust doc tests': () => run('cargo', ['test', '--workspace', '--doc', '--quiet']),
   'generated files': () => run('git', ['diff', '--exit-code', '--stat', '--', 'binding.js', 'binding.d.ts']),
-  types: () => run(bin('tsc'), ['--noEmit', '-p', '__test__/types']) && node('types'),
+  // By its path: TypeDoc brings an older one, whose command has the same name.
+  types: () => run(process.execPath, [TSC, '--noEmit', '-p', '__test__/types']) && node('types'),
   'js tests': () => node('js'),
   'api tests': () => node('contract'),
   runtimes: () => run(process.execPath, ['scripts/runtimes.js']),

@@ -32,12 +32,17 @@ after(() => {
   for (const child of children) child.kill();
 });
 
-/** A child process. `line(test)` resolves with the first line, past or to come, that matches. */
+/**
+ * A child process. `line(test)` resolves with the first line, past or to come, that matches. `group`: it is killed with all that it
+ * has started.
+ */
 class Child {
-  constructor(command, args, { env, cwd = root } = {}) {
-    this.process = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
-    children.add(this.process);
-    this.process.once('close', () => children.delete(this.process));
+  constructor(command, args, { env, cwd = root, group = false } = {}) {
+    const stdio = ['pipe', 'pipe', 'pipe'];
+    this.process = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio, detached: group });
+    this.group = group;
+    children.add(this);
+    this.process.once('close', () => children.delete(this));
     this.lines = [];
     this.output = '';
     this.waiting = new Set();
@@ -77,19 +82,23 @@ class Child {
   }
 
   kill(signal = 'SIGKILL') {
-    this.process.kill(signal);
+    if (!this.group) this.process.kill(signal);
+    else if (children.has(this)) process.kill(-this.process.pid, signal);
     return this.exited;
   }
 }
 
 /**
  * A network with nothing but loopback, where port 5000 is free whatever else runs on this machine: a network
- * namespace where we may make one, otherwise the machine's own loopback. `interfaces` adds some: name to addresses.
+ * namespace where we may make one, by its `name`, otherwise the machine's own loopback. `interfaces` adds some: name to
+ * addresses.
  */
 function loopback(interfaces = {}) {
   const name = `linkup-${process.pid}-${++namespaces}`;
   const ip = (...args) => spawnSync('ip', args, { stdio: 'ignore' }).status === 0;
-  if (process.getuid?.() !== 0 || !ip('netns', 'add', name)) return { own: false, run: node, remove() {} };
+  if (process.getuid?.() !== 0 || !ip('netns', 'add', name)) {
+    return { own: false, name: undefined, run: node, shell, remove() {} };
+  }
   ip('-n', name, 'link', 'set', 'lo', 'up');
   for (const [device, addresses] of Object.entries(interfaces)) {
     ip('-n', name, 'link', 'add', device, 'type', 'veth', 'peer', 'name', `${device}x`);
@@ -99,6 +108,8 @@ function loopback(interfaces = {}) {
   }
   return {
     own: true,
+    name,
+    shell: (command, options) => new Child('ip', ['netns', 'exec', name, 'sh', '-c', command], options),
     run: (args, options) => new Child('ip', ['netns', 'exec', name, process.execPath, ...args], options),
     remove: () => ip('netns', 'delete', name),
   };
@@ -125,6 +136,9 @@ function commandOf(file) {
   assert.equal(found[1], file);
   return [found[1], ...found[2].split(' ').filter(Boolean)];
 }
+
+/** Runs a command of the shell. */
+const shell = (command, options) => new Child('sh', ['-c', command], options);
 
 /** Runs a file of Node.js. */
 const node = (args, options) => new Child(process.execPath, args, options);

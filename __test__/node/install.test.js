@@ -1,8 +1,10 @@
 'use strict';
-// As a user gets it: the packages that are published, in an empty project, without cargo and without a script.
+// As a user gets it: the packages that are published, in an empty project, without cargo and without a script; and what the README
+// and the guide say to do with them, in Chromium, too.
 
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -11,18 +13,23 @@ const { buildOidc } = require('../../scripts/build-oidc');
 const { buildPage } = require('../../scripts/build-page');
 const { buildTest } = require('../../scripts/build-test');
 const { target } = require('../../js/addon');
-const { root } = require('./helpers');
+const { installed, launch } = require('../page/browser');
+const { linkup, loopback, root, within } = require('./helpers');
+const { commands, readPage } = require('./markdown');
 
 const PLATFORMS = fs.readdirSync(path.join(root, 'npm'));
 const MEGABYTE = 1e6;
 
 let folder;
 let project;
+let installing;
+
+/** Nothing may be fetched. */
+const OFFLINE = { npm_config_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false' };
 
 /** Runs it, and gives back what it printed. */
 function run(command, args, cwd) {
-  // Nothing may be fetched, and no addon be found but the one that was installed.
-  const env = { ...process.env, npm_config_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false' };
+  const env = { ...process.env, ...OFFLINE };
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8', timeout: 60_000 });
   assert.equal(status, 0, `${command} ${args.join(' ')}: ${error ?? ''}${stdout}${stderr}`);
   return stdout.trim();
@@ -56,9 +63,9 @@ before(async () => {
 
   fs.writeFileSync(path.join(project, 'package.json'), '{"private": true}');
   const packages = [pack(path.dirname(file)), pack(platform)];
-  const start = performance.now();
+  installing = performance.now();
   run('npm', ['install', ...packages], project);
-  console.log(`npm install: ${Math.round(performance.now() - start)} ms`);
+  console.log(`npm install: ${Math.round(performance.now() - installing)} ms`);
   for (const tarball of packages) console.log(`${path.basename(tarball)}: ${fs.statSync(tarball).size} bytes`);
   console.log(`${binary}: ${(fs.statSync(path.join(root, binary)).size / MEGABYTE).toFixed(1)} MB`);
 });
@@ -134,7 +141,7 @@ test('TypeScript', () => {
      // @ts-expect-error an id is a string
      createPeer(1);`,
   );
-  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+  const tsc = path.join(root, 'node_modules/@typescript/native/bin/tsc');
   const types = ['--typeRoots', path.join(root, 'node_modules/@types'), '--types', 'node'];
   node(tsc, '--noEmit', '--strict', '--module', 'nodenext', ...types, 'talk.ts');
 });
@@ -163,6 +170,70 @@ test('the files for pages are in it', () => {
 test('the command', () => {
   const { version } = read(path.join(root, 'package.json'));
   assert.match(run('npx', ['--no-install', 'linkup', '--version'], project), new RegExp(version.replace(/\./g, '\\.')));
+});
+
+const chromium = installed().includes('chromium');
+const skip = !chromium && 'chromium is not installed';
+
+/** Writes the programs of a page of the documentation into the project. */
+function follow(page, ...names) {
+  const { blocks, programs } = readPage(page);
+  for (const { name, code } of programs) {
+    if (names.includes(name)) fs.writeFileSync(path.join(project, name), code);
+  }
+  return blocks.flatMap(({ language, code }) => (language === 'bash' ? commands(code) : []));
+}
+
+test('the README’s first message, literally', { skip, timeout: 120_000 }, async (t) => {
+  // Port 5000 is free there. Chromium takes no address of loopback.
+  const net = loopback({ wan: ['192.0.2.1/24'] });
+  t.after(() => net.remove());
+  const said = follow('README.md', 'desk.js', 'index.html');
+  assert.deepEqual(said.slice(0, 3), ['npm install linkup', 'npx linkup broker --files .', 'node desk.js']);
+  const start = (command) => net.shell(command, { cwd: project, env: OFFLINE, group: true });
+  const broker = start(said[1]);
+  await broker.line('listening on');
+  const desk = start(said[2]);
+  await desk.line('The desk is open.');
+  const browser = await launch('chromium', { namespace: net.name });
+  try {
+    const page = await browser.page('http://localhost:5000');
+    await page.waitForFunction(() => document.body.textContent.includes('Hello, page!'));
+    await desk.line('page: Is anybody there?');
+    const seconds = (performance.now() - installing) / 1000;
+    console.log(`from npm install to the first message: ${seconds.toFixed(1)} s`);
+  } finally {
+    await browser.close();
+    await Promise.all([desk.kill(), broker.kill()]);
+  }
+});
+
+test('the guide’s page that sends a file', { skip, timeout: 120_000 }, async () => {
+  follow('docs/guide.md', 'send.html');
+  const content = Buffer.alloc(1_000_000, 'holiday');
+  const file = path.join(folder, 'holiday.bin');
+  fs.writeFileSync(file, content);
+  const broker = await linkup.createBroker({ port: 0, host: 'localhost', files: project }).ready;
+  const bob = linkup.createPeer('bob', { brokerUrl: broker.url });
+  await once(bob, 'register');
+  const received = new Promise((resolve) => {
+    bob.on('connection', (connection) =>
+      connection.on('stream', async (stream) => resolve([stream.name, Buffer.concat(await stream.toArray())])),
+    );
+  });
+  const browser = await launch('chromium');
+  try {
+    const page = await browser.page(`${broker.url.replace('ws:', 'http:')}/send.html`);
+    await (await page.$('input')).uploadFile(file);
+    const [name, bytes] = await within(received, 60_000, 'the file');
+    assert.equal(name, 'holiday.bin');
+    assert.ok(bytes.equals(content));
+    await page.waitForFunction(() => document.body.textContent.includes('holiday.bin is there'));
+    await bob.close();
+  } finally {
+    await browser.close();
+    await broker.close();
+  }
 });
 
 test('where the platform’s package is missing, one sentence says so', () => {
