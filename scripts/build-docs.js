@@ -12,6 +12,8 @@ const PAGES = {
   Guide: 'docs/guide.md',
   Migration: 'docs/migration.md',
   Examples: 'examples/README.md',
+  Testing: 'docs/testing.md',
+  Native: 'docs/native.md',
   Security: 'docs/security.md',
   Operators: 'docs/operators.md',
   Nodes: 'docs/nodes.md',
@@ -23,10 +25,10 @@ const PAGES = {
 };
 
 /** What is imported, by the file of its types: their pages are the API. */
-const MODULES = { 'index.d.ts': 'linkup', 'oidc.d.ts': 'linkup/oidc' };
+const MODULES = { 'index.d.ts': 'linkup', 'oidc.d.ts': 'linkup/oidc', 'test.d.ts': 'linkup/test' };
 
 /** Languages of the blocks of code: each one more takes time to load. */
-const LANGUAGES = ['typescript', 'javascript', 'html', 'bash', 'json', 'toml'];
+const LANGUAGES = ['typescript', 'javascript', 'html', 'bash', 'json', 'toml', 'rust', 'c'];
 
 /** Builds the site in `folder`; rejects with TypeDoc's own words where anything is wrong. */
 async function buildDocs(folder = path.join(root, 'site')) {
