@@ -51,6 +51,13 @@ impl Peer {
     /// One more `Connect` to a peer with which there is something already.
     fn join(&mut self, now: Instant, key: Key, connection: ConnectionId, pinned: Option<PublicKey>) {
         let Some(link) = self.links.get_mut(&key) else { return };
+        // One without a key has another one than that, too.
+        let known = if link.is_attempt() { link.expected() } else { link.identity };
+        if pinned.is_some() && known != pinned && (known.is_some() || !link.is_attempt()) {
+            let error = Error::new(ErrorCode::IdentityMismatch, format!("{:?} has another key", link.remote));
+            self.io.event(Event::Closed { connection, error: Some(error) });
+            return;
+        }
         if !link.is_attempt() {
             let existing = link.connection;
             self.io.event(Event::Joined { connection, existing });

@@ -171,7 +171,8 @@ impl Peer {
         let Some(link) = self.links.get_mut(&key) else { return };
         match (&link.state, error) {
             (State::Open | State::Resuming { closing: false, .. }, None) => self.flush(now, key),
-            (State::Closing | State::Resuming { .. } | State::Leaving { .. }, None) => {}
+            (State::Closing | State::Resuming { .. }, None) => {}
+            (State::Leaving { .. }, None) => link.stay_away(),
             (State::Open | State::Resuming { .. } | State::Closing | State::Leaving { .. }, Some(error)) => {
                 self.cut(now, key, error);
             }
@@ -265,7 +266,11 @@ impl Peer {
                 Some(link) if matches!(link.state, State::Open | State::Resuming { closing: false, .. }) => {
                     self.flush(now, key);
                 }
-                _ => {}
+                _ => {
+                    if let Some(link) = self.links.get_mut(&key) {
+                        link.stay_away();
+                    }
+                }
             }
         }
         self.finish_if_done();

@@ -261,6 +261,13 @@ impl Link {
         !matches!(self.state, State::Open | State::Resuming { .. } | State::Closing | State::Leaving { .. })
     }
 
+    /// What the remote has cut, and is closed here, too, does not come back.
+    pub(crate) fn stay_away(&mut self) {
+        if let State::Leaving { cut, .. } = &mut self.state {
+            *cut = false;
+        }
+    }
+
     /// Whether it was closed here, and is not over.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing | State::Resuming { closing: true, .. })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use linkup_core::{
-    BrokerCommand, BrokerInput, ConnectionId, Event, Output, TransportCommand, TransportId, TransportInput,
+    BrokerCommand, BrokerInput, Command, ConnectionId, Event, Output, TransportCommand, TransportId, TransportInput,
 };
 use linkup_proto::broker::Request;
 use linkup_proto::signal::{Body, Signal};
@@ -105,6 +105,20 @@ fn a_transport_that_the_remote_gives_up_is_no_end_where_the_remote_goes_on() {
     solo.signal(&id("bob"), &answer_of(&session, 1));
     solo.transport(next, TransportInput::Open);
     assert_eq!(told(&solo), [Event::Reconnected { connection: ONE }]);
+}
+
+#[test]
+fn what_is_closed_here_meanwhile_does_not_come_back() {
+    for whole in [false, true] {
+        let mut solo = solo(|_| {});
+        let (transport, session) = open(&mut solo, 1, "bob");
+        solo.transport(transport, TransportInput::Cut);
+        solo.command(if whole { Command::ClosePeer } else { Command::Close { connection: ONE, error: None } });
+        solo.signal(&id("bob"), &numbered(json!({"type": "resume"}), &session, 0));
+        solo.run(ms(300));
+        assert_eq!(closed_code(&solo, ONE), Some(ErrorCode::ConnectionLost));
+        assert!(!told(&solo).contains(&Event::Reconnecting { connection: ONE }));
+    }
 }
 
 #[test]

@@ -117,7 +117,11 @@ impl Json {
         }
         let server = |s: Server| IceServer { urls: s.urls, username: s.username, credential: s.credential };
         options.ice_servers = self.ice_servers.map(|servers| servers.into_iter().map(server).collect());
-        options.relay_only = self.ice_transport_policy.as_deref() == Some("relay");
+        options.relay_only = match self.ice_transport_policy.as_deref() {
+            None | Some("all") => false,
+            Some("relay") => true,
+            Some(_) => return Err("iceTransportPolicy is \"all\" or \"relay\"".to_owned()),
+        };
         options.channel_name = self.channel_name;
         if let Some(channel) = self.channel_config {
             options.channel = ChannelOptions {
@@ -173,6 +177,7 @@ mod tests {
             (r#"{"id": ""}"#, "an id must not be empty"),
             (r#"{"id": "a", "privateKey": "x"}"#, "no private key"),
             (&format!(r#"{{"id": "a", "metadata": "{}"}}"#, "x".repeat(16_383)), "more than 16384 bytes"),
+            (r#"{"id": "a", "iceTransportPolicy": "Relay"}"#, "iceTransportPolicy is"),
             (r#"{"id": "a", "timeouts": {"idle": -1}}"#, "invalid value"),
         ] {
             let said = Options::from_json(text).unwrap_err();

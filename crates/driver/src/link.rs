@@ -455,7 +455,9 @@ impl Link {
     }
 
     fn refuse_stream(&self, frame: &[u8]) {
-        if let Ok(Frame::Stream { kind: STREAM_OPEN, stream, .. }) = Frame::decode(frame) {
+        // Who does not read its resets gets no more of them.
+        let some = self.streaming.load(Ordering::SeqCst) < STREAMS_HIGH;
+        if some && let Ok(Frame::Stream { kind: STREAM_OPEN, stream, .. }) = Frame::decode(frame) {
             // A connection that is closing has no streams either.
             let _ = self.send_stream(STREAM_RESET, stream, b"no streams are taken here");
         }

@@ -6,10 +6,12 @@
  *
  * Texts are UTF-8 and end with a zero byte; what is structured is JSON, with the names of linkup's JavaScript API
  * (index.d.ts). All functions may be called from any thread, also several at once, except that nothing may use a peer
- * during and after its linkup_free().
+ * during and after its linkup_free(). A process that has made a peer must not dlclose() this library, whose threads go on,
+ * and cannot use it after a fork().
  *
  * A program that does not take its messages slows down the peers that send them. One that takes no events at all, while
- * 65,536 of them wait, loses its peer: LINKUP_PEER_CLOSED with ERR_BUFFER_FULL is the last one.
+ * 65,536 of them wait, loses its peer: that ends at once, and LINKUP_PEER_CLOSED with ERR_BUFFER_FULL is the last event.
+ * After LINKUP_PEER_CLOSED nothing more comes, also not what linkup_connect() or linkup_find() would be answered with.
  */
 #ifndef LINKUP_H
 #define LINKUP_H

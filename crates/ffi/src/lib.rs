@@ -7,7 +7,7 @@ mod queue;
 
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,8 +35,19 @@ fn runtime() -> std::io::Result<&'static Runtime> {
 /// A peer, as C has it.
 #[derive(Debug)]
 pub struct LinkupPeer {
-    peer: Peer,
+    /// None: it has ended, because nobody took its events.
+    peer: Arc<RwLock<Option<Peer>>>,
     queue: Arc<Queue>,
+}
+
+impl LinkupPeer {
+    /// What `run` returns, or `otherwise` where the peer has ended or `run` panics: that would be a mistake of ours, of which
+    /// the program hears on stderr, and goes on.
+    fn with<T>(&self, otherwise: T, run: impl FnOnce(&Peer) -> Option<T>) -> T {
+        let peer = || self.peer.read().unwrap_or_else(PoisonError::into_inner);
+        let done = catch_unwind(AssertUnwindSafe(|| peer().as_ref().and_then(run)));
+        done.ok().flatten().unwrap_or(otherwise)
+    }
 }
 
 /// A panic would be a mistake of ours: the program hears of it on stderr, and goes on.
@@ -65,10 +76,19 @@ pub extern "C" fn linkup_version() -> *const c_char {
 }
 
 fn create(options: Option<&str>) -> Result<LinkupPeer, String> {
-    let options = Options::from_json(options.ok_or("the options are no UTF-8")?)?;
+    let mut options = Options::from_json(options.ok_or("the options are no UTF-8")?)?;
+    // Nobody would answer to these here.
+    (options.transforms, options.verifies) = (false, false);
     let runtime = runtime().map_err(|error| error.to_string())?;
-    let queue = Arc::new(Queue::default());
-    let peer = Peer::start(runtime.handle(), options, Arc::clone(&queue) as _);
+    let peer = Arc::new(RwLock::new(None));
+    let lost = Arc::downgrade(&peer);
+    let queue = Arc::new(Queue::new(move || {
+        if let Some(peer) = lost.upgrade() {
+            drop(peer.write().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }));
+    let started = Peer::start(runtime.handle(), options, Arc::clone(&queue) as _);
+    *peer.write().unwrap_or_else(PoisonError::into_inner) = Some(started);
     Ok(LinkupPeer { peer, queue })
 }
 
@@ -118,26 +138,25 @@ pub unsafe extern "C" fn linkup_connect(peer: *mut LinkupPeer, id: *const c_char
     let Some(peer) = (unsafe { peer.as_ref() }) else { return 0 };
     let (id, key) = (unsafe { text(id) }, unsafe { text(public_key) });
     let pinned = !public_key.is_null();
-    guarded(0, || {
-        let Some(id) = id.and_then(|id| PeerId::new(id).ok()) else { return 0 };
+    peer.with(0, |peer| {
         let key = key.and_then(PublicKey::parse);
-        if pinned && key.is_none() {
-            return 0;
-        }
-        peer.peer.connect_to(id, key).0
+        let id = id.and_then(|id| PeerId::new(id).ok()).filter(|_| key.is_some() == pinned)?;
+        Some(peer.connect_to(id, key).0)
     })
 }
 
 fn send(peer: &LinkupPeer, connection: u32, message: Message, token: u32) -> i32 {
-    let Some(link) = peer.peer.link(ConnectionId(connection)) else { return -1 };
-    match link.send_for(message, (token != 0).then_some(Token(token))) {
-        Ok(Sent::Done) => 0,
-        Ok(Sent::Full) => 1,
-        Err(SendError::Closed) => -1,
-        Err(SendError::BufferFull) => -2,
-        Err(SendError::TooLarge { .. }) => -3,
-        Err(SendError::Unsupported) => -4,
-    }
+    peer.with(-1, |peer| {
+        let link = peer.link(ConnectionId(connection))?;
+        Some(match link.send_for(message, (token != 0).then_some(Token(token))) {
+            Ok(Sent::Done) => 0,
+            Ok(Sent::Full) => 1,
+            Err(SendError::Closed) => -1,
+            Err(SendError::BufferFull) => -2,
+            Err(SendError::TooLarge { .. }) => -3,
+            Err(SendError::Unsupported) => -4,
+        })
+    })
 }
 
 /// See `linkup.h`.
@@ -182,11 +201,11 @@ pub unsafe extern "C" fn linkup_send_bytes(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn linkup_find(peer: *mut LinkupPeer, id: *const c_char) -> u32 {
     let (Some(peer), id) = (unsafe { peer.as_ref() }, unsafe { text(id) }) else { return 0 };
-    guarded(0, || {
-        let Some(id) = id.and_then(|id| PeerId::new(id).ok()) else { return 0 };
+    peer.with(0, |peer| {
+        let id = id.and_then(|id| PeerId::new(id).ok())?;
         let token = linkup_driver::next_id();
-        peer.peer.find(Token(token), id);
-        token
+        peer.find(Token(token), id);
+        Some(token)
     })
 }
 
@@ -200,9 +219,10 @@ pub unsafe extern "C" fn linkup_answer(peer: *mut LinkupPeer, connection: u32, r
     let denied = !reason.is_null();
     // One that is no UTF-8 denies, too.
     let reason = unsafe { text(reason) }.unwrap_or_default();
-    guarded((), || {
+    peer.with((), |peer| {
         let verdict = if denied { Err(Error::new(ErrorCode::Denied, reason)) } else { Ok(()) };
-        peer.peer.answer(ConnectionId(connection), verdict);
+        peer.answer(ConnectionId(connection), verdict);
+        None
     });
 }
 
@@ -213,7 +233,10 @@ pub unsafe extern "C" fn linkup_answer(peer: *mut LinkupPeer, connection: u32, r
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn linkup_close(peer: *mut LinkupPeer, connection: u32) {
     if let Some(peer) = unsafe { peer.as_ref() } {
-        guarded((), || peer.peer.close(ConnectionId(connection), None));
+        peer.with((), |peer| {
+            peer.close(ConnectionId(connection), None);
+            None
+        });
     }
 }
 
@@ -224,7 +247,10 @@ pub unsafe extern "C" fn linkup_close(peer: *mut LinkupPeer, connection: u32) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn linkup_close_peer(peer: *mut LinkupPeer) {
     if let Some(peer) = unsafe { peer.as_ref() } {
-        guarded((), || peer.peer.close_peer());
+        peer.with((), |peer| {
+            peer.close_peer();
+            None
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! What waits to be taken by C, with its bounds.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use linkup_driver::core::{ConnectionId, Event, Token};
 use linkup_driver::{Message, Sink};
 use tokio::sync::Notify;
 
-use crate::events::{ARRIVED, Body, DRAINED, Taken};
+use crate::events::{ARRIVED, Body, CLOSED, DRAINED, MESSAGE, OPEN, Taken};
 
 /// Bytes of messages above which no more are taken from the network, and what a message costs besides its bytes.
 const HIGH: usize = 1 << 20;
@@ -19,22 +20,36 @@ const COST: usize = 64;
 /// Events that may wait; `linkup.h` says so. A program that works takes them long before.
 const MOST: usize = 65_536;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     events: VecDeque<Taken>,
+    /// Of messages that wait.
     bytes: usize,
+    /// Connections of which more is to be said.
+    open: HashSet<u32>,
     over: bool,
 }
 
 /// The events of one peer.
-#[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
     room: Notify,
+    /// Ends the peer, whose events nobody takes.
+    overrun: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
 }
 
 impl Queue {
+    pub(crate) fn new(overrun: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), room: Notify::new(), overrun: Box::new(overrun) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,14 +59,27 @@ impl Queue {
         if state.over {
             return;
         }
+        match event.kind {
+            OPEN => drop(state.open.insert(event.handle)),
+            CLOSED => drop(state.open.remove(&event.handle)),
+            // Its transport may say so a moment after its end.
+            DRAINED if !state.open.contains(&event.handle) => return,
+            MESSAGE => state.bytes += event.body.len() + COST,
+            _ => {}
+        }
         state.over = event.closed;
         state.events.push_back(event);
-        if state.events.len() >= MOST && !state.over {
+        let overrun = state.events.len() >= MOST && !state.over;
+        if overrun {
             state.over = true;
             state.events.push_back(Taken::overrun());
         }
         drop(state);
         self.arrived.notify_one();
+        if overrun {
+            // What waits for room is not taken any more: its sender keeps it.
+            (self.overrun)();
+        }
     }
 
     /// The next event, or none until then, or none any more.
@@ -60,7 +88,7 @@ impl Queue {
         loop {
             if let Some(event) = state.events.pop_front() {
                 let before = state.bytes;
-                state.bytes -= if is_message(&event) { event.body.len() + COST } else { 0 };
+                state.bytes -= if event.kind == MESSAGE { event.body.len() + COST } else { 0 };
                 if before > HIGH && state.bytes <= HIGH {
                     self.room.notify_waiters();
                 }
@@ -96,10 +124,6 @@ impl Queue {
     }
 }
 
-fn is_message(event: &Taken) -> bool {
-    event.kind == crate::events::MESSAGE
-}
-
 impl Sink for Queue {
     fn event(&self, event: Event) {
         if let Some(event) = Taken::from_machine(event) {
@@ -108,7 +132,6 @@ impl Sink for Queue {
     }
 
     fn message(&self, connection: ConnectionId, message: Message) -> bool {
-        self.state().bytes += message.len() + COST;
         self.post(Taken::message(connection.0, message));
         !self.is_full()
     }
@@ -134,5 +157,64 @@ impl Sink for Queue {
 
     fn arrived(&self, token: Token) {
         self.post(Taken::new(ARRIVED, token.0, Body::Nothing));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use linkup_proto::PeerId;
+
+    use super::*;
+    use crate::events::PEER_CLOSED;
+
+    fn opened(connection: u32) -> Event {
+        let remote = PeerId::new("bob").unwrap();
+        let connection = ConnectionId(connection);
+        Event::Open { connection, remote, incoming: true, metadata: None, identity: None, linkup: None, caller: false }
+    }
+
+    #[test]
+    fn who_takes_no_events_loses_the_peer() {
+        let lost = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&lost);
+        let queue = Queue::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        for _ in 0..2 * MOST {
+            queue.event(Event::Registered);
+        }
+        assert_eq!(lost.load(Ordering::SeqCst), 1);
+        let now = Some(Instant::now());
+        let kinds: Vec<u32> = std::iter::from_fn(|| queue.next(now)).map(|taken| taken.kind).collect();
+        assert_eq!((kinds.len(), kinds.last()), (MOST + 1, Some(&PEER_CLOSED)));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_connection_after_its_end() {
+        let queue = Queue::new(|| {});
+        queue.event(opened(1));
+        queue.drained(ConnectionId(1));
+        queue.event(Event::Closed { connection: ConnectionId(1), error: None });
+        queue.drained(ConnectionId(1));
+        let now = Some(Instant::now());
+        let kinds: Vec<u32> = std::iter::from_fn(|| queue.next(now)).map(|taken| taken.kind).collect();
+        assert_eq!(kinds, [OPEN, DRAINED, CLOSED]);
+    }
+
+    #[test]
+    fn messages_that_wait_are_full_until_they_are_taken() {
+        let queue = Queue::new(|| {});
+        queue.event(opened(1));
+        let message = || Message::Text("x".repeat(HIGH / 2));
+        assert!(queue.message(ConnectionId(1), message()));
+        assert!(!queue.message(ConnectionId(1), message()), "with what each costs");
+        while queue.next(Some(Instant::now())).is_some() {}
+        assert!(!queue.is_full());
+        assert!(queue.message(ConnectionId(1), message()));
     }
 }

@@ -87,7 +87,11 @@ impl Inbox {
         self.room.notify_waiters();
     }
 
-    fn ended(&self) -> Option<Option<Error>> {
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.kept().messages.is_empty()
+    }
+
+    pub(crate) fn ended(&self) -> Option<Option<Error>> {
         self.kept().end.clone()
     }
 }
@@ -121,6 +125,10 @@ impl Connection {
         hub: Weak<Hub>,
     ) -> Self {
         Self(Arc::new(Inner { connection, about, link, inbox: Arc::default(), peer, hub }))
+    }
+
+    pub(crate) fn key(&self) -> ConnectionId {
+        self.0.connection
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
@@ -211,19 +219,12 @@ impl Connection {
     ///
     /// # Errors
     /// Why the connection has ended otherwise, after the last message: [`ErrorCode::ConnectionLost`], …;
-    /// [`ErrorCode::Protocol`] where a text is no JSON, which ends it.
+    /// [`ErrorCode::InvalidMessage`] for a text that is no JSON, or is nested deeper than 127 times: the next one may be read.
     pub async fn recv(&self) -> Result<Option<Message>, Error> {
         loop {
             match self.0.inbox.pop(&self.0.link) {
                 Some(Ok(Wire::Binary(bytes))) => return Ok(Some(Message::Binary(bytes))),
-                Some(Ok(Wire::Text(text))) => match serde_json::from_str(&text) {
-                    Ok(value) => return Ok(Some(Message::Json(value))),
-                    Err(error) => {
-                        let error = Error::new(ErrorCode::Protocol, format!("a text message is no JSON: {error}"));
-                        self.end(Some(error.clone()));
-                        return Err(error);
-                    }
-                },
+                Some(Ok(Wire::Text(text))) => return Message::parse(&text).map(Some),
                 Some(Err(end)) => {
                     // For whoever else reads.
                     self.0.inbox.changed.notify_one();

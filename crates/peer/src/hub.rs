@@ -16,6 +16,9 @@ use crate::builder::{Hooks, Request};
 use crate::connection::{About, Connection, Inbox};
 use crate::peer::State;
 
+/// So many that have closed before anybody took them are kept for what they have said.
+const LEFT: usize = 64;
+
 /// Who waits for what becomes of a call.
 type Caller = oneshot::Sender<Result<Connection, Error>>;
 
@@ -23,8 +26,9 @@ type Caller = oneshot::Sender<Result<Connection, Error>>;
 struct Tables {
     calls: HashMap<ConnectionId, Caller>,
     open: HashMap<ConnectionId, Connection>,
-    /// Those that called, and that nobody has taken yet. No more than there may be connections.
-    callers: VecDeque<ConnectionId>,
+    /// Those that called, and that nobody has taken yet: no more than there may be connections, and [`LEFT`] that have closed
+    /// since and have left messages.
+    callers: VecDeque<Connection>,
     questions: HashMap<Token, oneshot::Sender<Result<bool, Error>>>,
     receipts: HashMap<Token, (ConnectionId, oneshot::Sender<Result<(), Error>>)>,
     over: bool,
@@ -68,13 +72,19 @@ impl Hub {
         self: &Arc<Self>,
         start: impl FnOnce(Arc<dyn Sink>) -> linkup_driver::Peer,
     ) -> Arc<linkup_driver::Peer> {
+        let named = self.tables();
         let peer = Arc::new(start(Arc::clone(self) as Arc<dyn Sink>));
-        // There is one, and its first connection takes longer than this.
+        // There is one.
         let _ = self.peer.set(Arc::downgrade(&peer));
+        drop(named);
         peer
     }
 
     fn peer(&self) -> Option<Arc<linkup_driver::Peer>> {
+        if self.peer.get().is_none() {
+            // It has just been started, and its starter holds this until it is named.
+            drop(self.tables());
+        }
         self.peer.get()?.upgrade()
     }
 
@@ -128,8 +138,18 @@ impl Hub {
     pub(crate) fn expect(&self, connection: ConnectionId) -> (Token, oneshot::Receiver<Result<(), Error>>) {
         let (told, arrived) = oneshot::channel();
         let token = Token(linkup_driver::next_id());
-        self.tables().receipts.insert(token, (connection, told));
+        let mut tables = self.tables();
+        if tables.over {
+            let _ = told.send(Err(peer_closed()));
+        } else {
+            tables.receipts.insert(token, (connection, told));
+        }
         (token, arrived)
+    }
+
+    /// Nobody waits for that call any more. False: its outcome is there already.
+    pub(crate) fn give_up(&self, connection: ConnectionId) -> bool {
+        self.tables().calls.remove(&connection).is_some()
     }
 
     pub(crate) fn forget(&self, token: Token) {
@@ -145,7 +165,7 @@ impl Hub {
             {
                 let mut tables = self.tables();
                 if let Some(connection) = tables.callers.pop_front() {
-                    return tables.open.get(&connection).cloned();
+                    return Some(connection);
                 }
                 if tables.over {
                     return None;
@@ -192,7 +212,7 @@ impl Hub {
         tables.open.insert(connection, made.clone());
         let caller = tables.calls.remove(&connection);
         if incoming {
-            tables.callers.push_back(connection);
+            tables.callers.push_back(made.clone());
         }
         drop(tables);
         if let Some(caller) = caller {
@@ -216,6 +236,7 @@ impl Hub {
         let why =
             || error.clone().unwrap_or_else(|| Error::new(ErrorCode::ConnectionClosed, "the connection is closed"));
         if let Some(caller) = tables.calls.remove(&connection) {
+            self.note_refusal(&why());
             let _ = caller.send(Err(why()));
         }
         let lost: Vec<Token> =
@@ -226,20 +247,31 @@ impl Hub {
             }
         }
         let open = tables.open.remove(&connection);
-        tables.callers.retain(|caller| *caller != connection);
-        drop(tables);
-        if let Some(open) = open {
-            open.inbox().end(error);
+        if let Some(open) = &open {
+            // Before it is looked who has ended.
+            open.inbox().end(error.clone());
+        }
+        tables.callers.retain(|caller| caller.key() != connection || caller.inbox().has_unread());
+        while tables.callers.iter().filter(|caller| caller.inbox().ended().is_some()).count() > LEFT {
+            let oldest = tables.callers.iter().position(|caller| caller.inbox().ended().is_some());
+            oldest.map(|at| tables.callers.remove(at));
+        }
+    }
+
+    /// What a call or a question hears of the id, no event says again.
+    fn note_refusal(&self, error: &Error) {
+        let refused = matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized);
+        if refused && *self.state.borrow() != State::Registered {
+            self.refused.send_replace(Some(error.clone()));
         }
     }
 
     fn decide(&self, connection: ConnectionId, request: Request) {
-        let (Some(accept), Some(peer)) = (self.hooks.accept.clone(), self.peer.get().cloned()) else { return };
+        let (Some(accept), Some(peer)) = (self.hooks.accept.clone(), self.peer()) else { return };
+        let peer = Arc::downgrade(&peer);
         self.runtime.spawn(async move {
-            let verdict = accept(request).await.map_err(|reason| Error::new(ErrorCode::Denied, reason));
-            if let Some(peer) = peer.upgrade() {
-                peer.answer(connection, verdict);
-            }
+            let mut answer = Answer { peer, connection, verdict: Err(String::new()) };
+            answer.verdict = accept(request).await;
         });
     }
 
@@ -247,6 +279,22 @@ impl Hub {
         let tables = self.tables();
         let open = tables.open.get(&connection)?;
         Some((Arc::clone(open.inbox()), Arc::clone(open.link())))
+    }
+}
+
+/// The application's decision, told when it is dropped: one that panics denies.
+struct Answer {
+    peer: Weak<linkup_driver::Peer>,
+    connection: ConnectionId,
+    verdict: Result<(), String>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let verdict = std::mem::replace(&mut self.verdict, Ok(()));
+        if let Some(peer) = self.peer.upgrade() {
+            peer.answer(self.connection, verdict.map_err(|reason| Error::new(ErrorCode::Denied, reason)));
+        }
     }
 }
 
@@ -271,6 +319,9 @@ impl Sink for Hub {
             Event::Joined { connection, existing } => self.joined(connection, existing),
             Event::Closed { connection, error } => self.ended(connection, error),
             Event::Settled { token, result } => {
+                if let Err(error) = &result {
+                    self.note_refusal(error);
+                }
                 if let Some(question) = self.tables().questions.remove(&token) {
                     let _ = question.send(result);
                 }

@@ -37,7 +37,7 @@
 //!
 //! # Cancelling
 //!
-//! A future of [`Peer::connect`] that is dropped gives the attempt up; [`Connection::recv`] loses nothing when it is dropped.
+//! A future of [`Peer::connect`] that is dropped gives the attempt up, unless the connection is open already; [`Connection::recv`] loses nothing when it is dropped.
 //!
 //! # What it does not have
 //!

@@ -36,6 +36,15 @@ impl Message {
         serde_json::to_value(value).map(Self::Json).map_err(|error| invalid(&error))
     }
 
+    /// What another peer has sent as text.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let read = serde_json::from_str(text).or_else(|error| match whole(text) {
+            Some(text) => serde_json::from_str(&text),
+            None => Err(error),
+        });
+        read.map(Self::Json).map_err(|error| invalid(&error))
+    }
+
     /// Reads the JSON as a type of the application.
     ///
     /// # Errors
@@ -54,6 +63,32 @@ impl Message {
             Self::Binary(bytes) => Some(bytes),
         }
     }
+}
+
+/// The text with a replacement character for each half of one: a string in JavaScript may have half a character, one in Rust may
+/// not. `None`: it has none.
+fn whole(text: &str) -> Option<String> {
+    let surrogate = |at: usize| {
+        let escape = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(escape, 16).ok().filter(|code| (0xd800..0xe000).contains(code))
+    };
+    let (mut at, mut from) = (0, 0);
+    let mut made = String::new();
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        match (surrogate(at), surrogate(at + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..)) => at += 12,
+            (Some(_), _) => {
+                made += &text[from..at];
+                made += "\\ufffd";
+                at += 6;
+                from = at;
+            }
+            // Another escape, whose second character may be a backslash, too.
+            _ => at += 2,
+        }
+    }
+    (from > 0).then(|| made + &text[from..])
 }
 
 fn invalid(error: &serde_json::Error) -> Error {
@@ -99,5 +134,33 @@ impl From<Vec<u8>> for Message {
 impl From<Bytes> for Message {
     fn from(bytes: Bytes) -> Self {
         Self::Binary(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn half_a_character_of_javascript_is_replaced() {
+        for (text, expected) in [
+            (r#""\ud83d""#, "\u{fffd}"),
+            (r#""a\ude00b""#, "a\u{fffd}b"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+            (r#""\\ud83d""#, "\\ud83d"),
+            (r#""\ud83d\\\ude00""#, "\u{fffd}\\\u{fffd}"),
+            (r#""\ud83d\ude00 \n é""#, "\u{1f600} \n é"),
+        ] {
+            assert_eq!(Message::parse(text).unwrap(), Message::from(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_an_error() {
+        for text in ["", "{", r#""\ud8""#, r#""\""#, "\\", r"\ud83d", &"[".repeat(200)] {
+            assert_eq!(Message::parse(text).unwrap_err().code, ErrorCode::InvalidMessage, "{text}");
+        }
     }
 }

@@ -45,16 +45,14 @@ impl fmt::Debug for Peer {
 }
 
 /// Gives an attempt up whose future is dropped.
-struct Attempt<'a> {
-    peer: &'a linkup_driver::Peer,
-    connection: ConnectionId,
-    settled: bool,
-}
+struct Attempt<'a>(&'a Peer, ConnectionId);
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.settled {
-            self.peer.close(self.connection, Some(Error::new(ErrorCode::Aborted, "nobody waits for it")));
+        let Self(peer, connection) = self;
+        // Where the outcome is there already, others may have the same connection.
+        if peer.hub.give_up(*connection) {
+            peer.driver.close(*connection, Some(Error::new(ErrorCode::Aborted, "nobody waits for it")));
         }
     }
 }
@@ -136,10 +134,8 @@ impl Peer {
     async fn call(&self, to: &str, key: Option<PublicKey>) -> Result<Connection, Error> {
         let to = id(to)?;
         let (connection, outcome) = self.hub.call(|| self.driver.connect_to(to, key));
-        let mut attempt = Attempt { peer: &self.driver, connection, settled: false };
-        let outcome = outcome.await;
-        attempt.settled = true;
-        outcome.unwrap_or_else(|_| Err(Error::new(ErrorCode::PeerClosed, "the peer is closed")))
+        let _attempt = Attempt(self, connection);
+        outcome.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::PeerClosed, "the peer is closed")))
     }
 
     /// Connects where needed, then sends.

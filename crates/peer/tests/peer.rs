@@ -202,3 +202,58 @@ async fn the_end_of_a_peer_ends_what_waits_for_it() {
     assert_eq!(soon(waiting.send_acknowledged("x")).await.unwrap_err().code, ErrorCode::ConnectionClosed);
     assert_eq!(there.send("x").await.unwrap_err().code, ErrorCode::ConnectionClosed);
 }
+
+/// Who closes has delivered: also to one who takes the connection only afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_before_the_end_waits_to_be_accepted() {
+    let (_broker, url) = broker();
+    let bob = peer(&url, "bob").start();
+    soon(bob.registered()).await.unwrap();
+    for id in ["alice", "carol"] {
+        let caller = peer(&url, id).start();
+        soon(caller.send("bob", id)).await.unwrap();
+        soon(caller.close()).await.unwrap();
+    }
+    for id in ["alice", "carol"] {
+        let connection = soon(bob.accept()).await.unwrap();
+        assert_eq!(connection.id(), id);
+        assert_eq!(soon(connection.recv()).await.unwrap(), Some(id.into()));
+        assert_eq!(soon(connection.recv()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_is_taken_is_heard_by_all_who_wait() {
+    let (_broker, url) = broker();
+    let first = peer(&url, "alice").start();
+    soon(first.registered()).await.unwrap();
+    let second = peer(&url, "alice").on_error(|_| {}).start();
+    let (call, registered) = soon(async { tokio::join!(second.connect("bob"), second.registered()) }).await;
+    assert_eq!(call.unwrap_err().code, ErrorCode::IdTaken);
+    assert_eq!(registered.unwrap_err().code, ErrorCode::IdTaken);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_panics_about_a_caller_denies() {
+    let (_broker, url) = broker();
+    let bob = peer(&url, "bob").on_request(|_| async { panic!("on purpose") }).start();
+    soon(bob.registered()).await.unwrap();
+    let refused = soon(peer(&url, "alice").start().connect("bob")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_dropped_when_it_is_through_cuts_nobody_off() {
+    let (_broker, url) = broker();
+    let (alice, bob) = (peer(&url, "alice").start(), peer(&url, "bob").start());
+    soon(bob.registered()).await.unwrap();
+    let mut first = Box::pin(alice.connect("bob"));
+    // It has begun, and is not looked at any more.
+    assert!(timeout(Duration::ZERO, &mut first).await.is_err());
+    let second = soon(alice.connect("bob")).await.unwrap();
+    drop(first);
+    let caller = soon(bob.accept()).await.unwrap();
+    second.send_acknowledged("still there").await.unwrap();
+    assert_eq!(soon(caller.recv()).await.unwrap(), Some("still there".into()));
+    assert_eq!(alice.connections().len(), 1);
+}

@@ -161,9 +161,10 @@ impl Transport {
         let (ask, questions) = mpsc::unbounded_channel();
         let run = run(options, servers, role, (received, questions), Arc::clone(&wire), reports.clone());
         let task = async move {
-            // Whatever a remote sends: nobody else would ever hear that this one has ended.
+            // Whatever a remote sends: nobody else would ever hear that this one has ended. With it has gone what another
+            // transport would go on with: as a broken protocol it ends the connection.
             if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-                let error = Error::new(ErrorCode::ConnectionLost, "a bug in linkup ended this connection");
+                let error = Error::new(ErrorCode::Protocol, "a bug in linkup ended this connection");
                 reports.send(TransportInput::Failed { error });
             }
         };
