@@ -29,7 +29,10 @@ const HELP = `Lets peers connect, send, close, abort and die by chance, and fail
 const PEERS = 3;
 const SAMPLE = 10_000;
 /** Rounds end with a rest, at which everything must be as it was: often enough for three thirds. */
-const ROUND = { least: 2500, most: 60_000, count: 20 };
+const ROUND = { least: 1500, most: 60_000, count: 20 };
+
+/** Ms that a process lives until it is killed, where the round is that long: in each round one is. */
+const LIVES = { least: 500, most: 4000 };
 const MIB = 2 ** 20;
 
 function options() {
@@ -175,7 +178,8 @@ class Soak {
     await Promise.all(this.parties.map((party) => party.begin()));
     for (;;) {
       // Every few seconds one dies; the next one only when that one is back.
-      await sleep(Math.max(0, Math.min(end - performance.now(), 500 + this.chance() * 4000)));
+      const pause = LIVES.least + this.chance() * Math.min(LIVES.most, this.round - 2 * LIVES.least);
+      await sleep(Math.max(0, Math.min(end - performance.now(), pause)));
       if (performance.now() >= end) break;
       await leaving[Math.floor(this.chance() * leaving.length)]?.die();
     }

@@ -23,7 +23,7 @@ function isMusl(report) {
 function refusal(error) {
   for (let each = error; each; each = each.cause) {
     const [line] = String(each.message).split('\n');
-    if (!/^Cannot find (module|native binding)/.test(line)) return line;
+    if (!/^Cannot find (module|package|native binding)/.test(line)) return line;
   }
 }
 

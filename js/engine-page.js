@@ -114,7 +114,7 @@ const engine = {
 
   /** A stream as a page has it; React Native has none. */
   get stream() {
-    return globalThis.ReadableStream && streamPair;
+    return globalThis.ReadableStream && globalThis.WritableStream && streamPair;
   },
 };
 

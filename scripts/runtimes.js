@@ -78,7 +78,14 @@ const folderOf = ({ kind, version }) => path.join(cache, `${kind}-${version}`);
 
 // Each leads a group: node's runner would leave its own children behind.
 const running = new Set();
-const kill = (child) => (exe ? child.kill() : process.kill(-child.pid, 'SIGKILL'));
+const kill = (child) => {
+  try {
+    if (exe) child.kill();
+    else process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // All of it has ended, and somebody still holds its pipe.
+  }
+};
 process.on('exit', () => running.forEach(kill));
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 

@@ -44,6 +44,7 @@ test('a binary that is there and cannot be loaded: why', () => {
   const missing = [
     'Cannot find native binding. npm has a bug',
     "Cannot find module './linkup.wasi.cjs'\nRequire stack:",
+    "Cannot find package 'linkup-linux-x64-gnu' from '/app/node_modules/linkup/binding.js'",
   ];
   assert.equal(said(...missing, refused, missing[1]), `linkup's binary for this platform cannot be loaded: ${refused}`);
   assert.equal(said(refused), `linkup's binary for this platform cannot be loaded: ${refused}`);

@@ -100,7 +100,12 @@ test('a channel without limits may say so by -1, of 16 bits or more, as react-na
 
 test('an unreliable channel is as a plain client', () => {
   const { fake } = solo();
-  for (const property of [{ ordered: false }, { maxRetransmits: 0 }, { maxPacketLifeTime: 5 }]) {
+  for (const property of [
+    { ordered: false },
+    { maxRetransmits: 0 },
+    { maxPacketLifeTime: 5 },
+    { maxRetransmits: 65_535 },
+  ]) {
     const other = solo({ channel: property });
     assert.equal(other.end.send(bytes(1), 0), -4);
     assert.equal(other.end.send('1', 0), 0);

@@ -6,6 +6,7 @@
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const { setTimeout: sleep } = require('node:timers/promises');
 const { isMainThread, parentPort, workerData, Worker } = require('node:worker_threads');
 
 const [command, ...folders] = isMainThread ? process.argv.slice(2) : [workerData.command, ...workerData.folders];
@@ -119,7 +120,7 @@ const COMMANDS = {
     const again = once(b, 'register');
     await a.close();
     await again;
-    while (!(await b.find(c.id)));
+    while (!(await b.find(c.id))) await sleep(10);
     await talk(c, b);
     assert.deepEqual([here.state, there.state], ['closed', 'closed']);
     await Promise.all([b.close(), c.close()]);

@@ -34,7 +34,7 @@ function copy(where, bring) {
 
 async function run(command, folders, { flags = [], start = node } = {}) {
   const child = start([...flags, HOST, command, ...folders], { env: { BROKER: broker.url } });
-  const { code, signal, output } = await within(child.exited, 60_000, `${command}\n${child.output}`);
+  const { code, signal, output } = await within(child.exited, 60_000, () => `${command}\n${child.output}`);
   assert.deepEqual([code, signal, output], [0, null, 'done\n']);
 }
 

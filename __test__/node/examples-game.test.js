@@ -92,6 +92,7 @@ test('players see each other move, within the field', async () => {
     console.log('watching');
     const there = () => [...heard.at(-1).players].find(([number]) => number !== me)?.[1];
     await until(() => there()?.x === 640);
+    console.log('seen');
     const { y } = there();
     await until(() => !there());
     console.log(JSON.stringify({ y }));`,
@@ -104,8 +105,12 @@ test('players see each other move, within the field', async () => {
     // Nonsense moves nobody and ends nothing.
     for (const wrong of ['keys', { keys: 15 }, null, new Uint8Array(4), writeInput(15, 0xffffffff)]) await connection.send(wrong);
     await until(() => heard.at(-1).players.get(me)?.x === 640);
-    console.log(me);`,
+    console.log(me);
+    await new Promise((resolve) => process.stdin.once('data', resolve));
+    process.stdin.unref();`,
   );
+  await watcher.line('seen');
+  mover.process.stdin.end('gone');
   assert.equal(await result(mover), 2);
   await watcher.line('{"y":180}');
   await watcher.exited;

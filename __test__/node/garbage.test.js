@@ -25,11 +25,12 @@ const TOOLS = `
     return peer;
   };
   const collected = async (what, refs) => {
-    for (let looks = 0; ; looks++) {
+    const end = performance.now() + 20_000;
+    for (;;) {
       global.gc();
       const left = refs.filter((ref) => ref.deref() !== undefined).length;
       if (left === 0) return console.log('collected: ' + what);
-      if (looks === 100) throw new Error(left + ' of ' + refs.length + ' are left: ' + what);
+      if (performance.now() > end) throw new Error(left + ' of ' + refs.length + ' are left: ' + what);
       await turn();
     }
   };

@@ -114,7 +114,7 @@ const WORKER_ENDS = {
 /** Ends workers in those states, all in one process; fails where one or the process itself did not end well. */
 async function endWorkers(cells, run, surroundings) {
   const child = run([GUEST, JSON.stringify(cells.map((cell) => ({ ...cell, ...surroundings(cell) })))]);
-  const { code, signal, output } = await within(child.exited, 120_000, `the workers\n${child.output}`);
+  const { code, signal, output } = await within(child.exited, 120_000, () => `the workers\n${child.output}`);
   assert.deepEqual([code, signal], [0, null], output);
   assert.match(output, /all ended/);
   const ended = child.lines.filter((line) => line.startsWith('ended: ')).map((line) => JSON.parse(line.slice(7)));

@@ -10,11 +10,14 @@ const linkup = require('../../index.js');
 
 const root = path.join(__dirname, '../..');
 
-/** Fails instead of hanging. */
+/** Fails instead of hanging. `what` it waits for: a function is asked when that has taken too long. */
 function within(promise, ms, what) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
+    timer = setTimeout(
+      () => reject(new Error(`${typeof what === 'function' ? what() : what}: nothing within ${ms} ms`)),
+      ms,
+    );
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -76,7 +79,7 @@ class Child {
     const ended = this.exited.then(({ code, signal }) => {
       throw new Error(`ended with ${signal ?? code} before ${test}:\n${this.output}`);
     });
-    return within(Promise.race([found, ended]), ms, `line ${test}\n${this.output}`).finally(() =>
+    return within(Promise.race([found, ended]), ms, () => `line ${test}\n${this.output}`).finally(() =>
       this.waiting.delete(check),
     );
   }

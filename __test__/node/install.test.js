@@ -10,6 +10,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { after, before, test } = require('node:test');
 const { buildOidc } = require('../../scripts/build-oidc');
+const { buildDemo } = require('../../scripts/build-demo');
 const { buildPage } = require('../../scripts/build-page');
 const { buildTest } = require('../../scripts/build-test');
 const { target } = require('../../js/addon');
@@ -44,6 +45,7 @@ function pack(from) {
 }
 
 before(async () => {
+  buildDemo();
   await Promise.all([buildPage(), buildOidc(), buildTest()]);
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-install-'));
   project = path.join(folder, 'project');
@@ -69,7 +71,7 @@ before(async () => {
   for (const tarball of packages) console.log(`${path.basename(tarball)}: ${fs.statSync(tarball).size} bytes`);
   console.log(`${binary}: ${(fs.statSync(path.join(root, binary)).size / MEGABYTE).toFixed(1)} MB`);
 });
-after(() => fs.rmSync(folder, { recursive: true, force: true }));
+after(() => folder && fs.rmSync(folder, { recursive: true, force: true }));
 
 test('two packages, and nothing runs at the installation', () => {
   const modules = path.join(project, 'node_modules');
@@ -161,7 +163,7 @@ test('linkup/test: two peers talk in memory', () => {
 });
 
 test('the files for pages are in it', () => {
-  for (const file of ['linkup.js', 'linkup.mjs', 'oidc.js', 'oidc.mjs']) {
+  for (const file of ['linkup.js', 'linkup.mjs', 'oidc.js', 'oidc.mjs', 'index.html', 'demo.js']) {
     assert.ok(fs.statSync(path.join(project, 'node_modules/linkup/dist', file)).size > 1000, file);
   }
   assert.match(node('-p', 'require.resolve("linkup/dist/linkup.js")'), /linkup\.js$/);

@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, test } = require('node:test');
+const { setTimeout: sleep } = require('node:timers/promises');
 const vm = require('node:vm');
 const { createBroker, createPeer } = require('../../index.js');
 const { buildPage } = require('../../scripts/build-page');
@@ -95,7 +96,7 @@ for (const name of installed()) {
         await show(strict, 'one');
         assert.deepEqual(await closed, [{ code: null, reason: '' }]);
         // Asked again while it unregisters.
-        while (await peer.find('two'));
+        while (await peer.find('two')) await sleep(10);
         assert.equal(await peer.find('one'), true);
 
         // It comes back before it has gone: neither an error nor an old message.

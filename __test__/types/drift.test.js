@@ -99,7 +99,7 @@ test('the types and the code name the same things', async () => {
     };
     const config = { extends: path.join(__dirname, 'tsconfig.json'), compilerOptions, include: ['*.ts'] };
     fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
-    const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+    const tsc = path.join(root, 'node_modules/@typescript/native/bin/tsc');
     const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
     assert.equal(status, 0, `${stdout}${stderr}`);
   } finally {

@@ -51,6 +51,8 @@ class PagePeer extends Signaling {
 
   close(link, error) {
     if ((link.state === OPEN || link.state === RESUMING) && error === null) return this.#flush(link);
+    // What was cut and is closed here, too, does not come back.
+    link.cut = false;
     if (!link.isAttempt && error === null) return;
     this.#cut(link, error ?? failure('ERR_CONNECTION_CLOSED', 'the connection was closed before it was open'));
   }
@@ -85,7 +87,7 @@ class PagePeer extends Signaling {
     this.broker.refuse(error);
     for (const link of this.links) {
       if (link.isAttempt) this.giveUp(link, error);
-      else if (link.state === OPEN || link.state === RESUMING) this.#flush(link);
+      else this.close(link, null);
     }
     this.#finishIfDone();
   }

@@ -25,8 +25,11 @@ const THINNED = 64 * 1024;
 const MIN_FRAME = 64;
 /** Nobody makes us keep more than so many bytes of answers. */
 const MAX_ANSWERS = 4 * 1024 * 1024;
-/** Limits of a channel that has none: a browser says null, react-native-webrtc and wrtc -1, of 16 bits or more. */
-const NONE = [null, undefined, -1, 65535];
+/**
+ * Whether a channel has no limits: a browser says null, react-native-webrtc and wrtc -1, of 16 bits that is 65535. It has one of
+ * them at most, so that both are none.
+ */
+const isUnlimited = (...limits) => [-1, 65535].some((none) => limits.every((limit) => (limit ?? -1) === none));
 /** Progress of a message in pieces is told at most once for so many bytes, and for this part of it. */
 const STEP = 256 * 1024;
 const STEPS = 100;
@@ -88,7 +91,7 @@ class Sender {
     this.#prepared = true;
     const { dataChannel, frameBytes, link } = this;
     const { ordered, maxRetransmits, maxPacketLifeTime } = dataChannel;
-    const reliable = ordered && [maxRetransmits, maxPacketLifeTime].every((limit) => NONE.includes(limit));
+    const reliable = ordered && isUnlimited(maxRetransmits, maxPacketLifeTime);
     this.framed = link.kind === LINKUP && reliable && frameBytes >= MIN_FRAME;
     this.#most = this.framed ? Math.min(MAX_BODY, frameBytes - MAX_HEADER) : frameBytes;
     this.maxMessage = this.framed ? link.receive.message : frameBytes;

@@ -47,7 +47,7 @@ class DataChannel {
     const life = maxPacketLifeTime === null ? undefined : Math.floor(maxPacketLifeTime / RETRY);
     this.#wire = new Wire(pc.world, () => pc.way, { ordered, retries: maxRetransmits ?? life });
     this.#wire.onmessage = (data) => (this.#peer ? this.#peer.#came(data) : this.#early.push(data));
-    this.#wire.onsent = (bytes) => this.#sent(bytes);
+    this.#wire.onsent = (bytes, count) => this.#sent(bytes, count);
   }
 
   /** What the other end is told about it. */
@@ -103,11 +103,11 @@ class DataChannel {
     if (!quiet) this.onclose?.({});
   }
 
-  #sent(bytes) {
+  #sent(bytes, count) {
     const before = this.bufferedAmount;
     this.bufferedAmount -= bytes;
     this.#pc.counts.bytesSent += bytes;
-    this.#pc.counts.messagesSent += 1;
+    this.#pc.counts.messagesSent += count;
     const low = this.bufferedAmountLowThreshold;
     if (before > low && this.bufferedAmount <= low) this.onbufferedamountlow?.({});
   }

@@ -27,7 +27,7 @@ class Wire {
   #over = false;
 
   /**
-   * What is made has `onmessage(data)`, at the other end, and `onsent(bytes)`, here.
+   * What is made has `onmessage(data)`, at the other end, and `onsent(bytes, messages)`, here.
    *
    * @param {{time: Time, random: () => number}} world
    * @param {() => (object | undefined)} way which packets go at the moment; undefined where nothing goes
@@ -60,6 +60,7 @@ class Wire {
     const most = Math.min(rate / 1000, WINDOW - this.#under);
     const flight = { bytes: 0, done: [], here: false };
     let sent = 0;
+    let count = 0;
     while (this.#queue.length > 0 && flight.bytes < most) {
       const [first] = this.#queue;
       const bytes = Math.min(first.left, Math.ceil(most - flight.bytes));
@@ -68,6 +69,7 @@ class Wire {
       if (first.left > 0) break;
       flight.done.push(this.#queue.shift().data);
       sent += first.size;
+      if (first.size > 0) count += 1;
     }
     if (flight.bytes > 0) {
       this.#under += flight.bytes;
@@ -75,7 +77,7 @@ class Wire {
       this.#try(flight, 0);
     }
     if (this.#queue.length > 0 && this.#under < WINDOW) this.#timer = this.#time.after(1, () => this.#depart());
-    if (sent > 0) this.onsent?.(sent);
+    if (sent > 0) this.onsent?.(sent, count);
   }
 
   #try(flight, times) {
