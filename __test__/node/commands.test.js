@@ -72,7 +72,7 @@ test('node dist/broker/server after npm run build', async () => {
 });
 
 test('linkup-broker, the program without Node.js', async () => {
-  const built = await new Child('cargo', ['build', '--quiet', '-p', 'linkup-broker']).exited;
+  const built = await new Child('cargo', ['test', '--quiet', '--no-run', '--workspace']).exited;
   assert.equal(built.code, 0, built.output);
   await check(new Child('target/debug/linkup-broker', ['--port', '0', '--host', 'localhost']));
 });

@@ -45,8 +45,9 @@ async function serve(connection, stream) {
     child.on('error', reject);
     child.on('close', (code, signal) => resolve({ code, signal }));
   });
-  // It need not read all that it is sent.
+  // It need not read all that it is sent: the rest is let go, so that the client can end its stream.
   child.stdin.on('error', () => {});
+  child.stdin.on('close', () => stream.unpipe(child.stdin).resume());
   stream.pipe(child.stdin);
   try {
     const [end] = await Promise.all([ended, pipeline(child.stdout, stream), pipeline(child.stderr, errors)]);
