@@ -63,7 +63,7 @@ const steps = {
   'process tests': () => node('node', { alone: true }),
   'nat tests': () => node('nat', { alone: true }),
   'interop tests': () => node('interop', { alone: true }),
-  'page tests': () => node('page', { alone: true, minutes: 10 }),
+  'page tests': () => node('page', { minutes: 10 }),
 };
 
 install();
