@@ -47,13 +47,9 @@ function main(arch = process.arch) {
   console.log(addon);
 }
 
-if (require.main === module) {
-  try {
-    main(process.argv[2]);
-  } catch ({ message }) {
-    console.error(message);
-    process.exitCode = 1;
-  }
+try {
+  main(process.argv[2]);
+} catch ({ message }) {
+  console.error(message);
+  process.exitCode = 1;
 }
-
-module.exports = { versions };

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use linkup_driver::core::{ConnectionId, Token, TransportId};
-use linkup_driver::{IceServer, Message, Options, Peer, SendError, Sent};
+use linkup_driver::{IceServer, Message, Options, Peer, outcome};
 use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 use napi::Env;
 use napi::bindgen_prelude::{Either, Function};
@@ -100,17 +100,6 @@ pub fn frame(connection: u32, kind: u32, stream: u32, body: Option<&[u8]>) -> i3
     let Some(link) = registry::link(connection) else { return -1 };
     let Ok(kind) = u8::try_from(kind) else { return -4 };
     outcome(link.send_stream(kind, stream, body.unwrap_or_default()))
-}
-
-fn outcome(sent: Result<Sent, SendError>) -> i32 {
-    match sent {
-        Ok(Sent::Done) => 0,
-        Ok(Sent::Full) => 1,
-        Err(SendError::Closed) => -1,
-        Err(SendError::BufferFull) => -2,
-        Err(SendError::TooLarge { .. }) => -3,
-        Err(SendError::Unsupported) => -4,
-    }
 }
 
 /// Whether messages of a connection come to the mailbox, or wait: then the remote's sender has to wait, too.

@@ -261,16 +261,13 @@ impl Peer {
         }
         let keys: Vec<Key> = self.links.keys().copied().collect();
         for key in keys {
-            match self.links.get(&key) {
+            match self.links.get_mut(&key) {
                 Some(link) if link.is_attempt() => self.give_up(now, key, peer_closed()),
                 Some(link) if matches!(link.state, State::Open | State::Resuming { closing: false, .. }) => {
                     self.flush(now, key);
                 }
-                _ => {
-                    if let Some(link) = self.links.get_mut(&key) {
-                        link.stay_away();
-                    }
-                }
+                Some(link) => link.stay_away(),
+                None => {}
             }
         }
         self.finish_if_done();

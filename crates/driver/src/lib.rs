@@ -21,7 +21,7 @@ mod socket;
 mod stats;
 mod transport;
 
-pub use link::{Link, SendError, Sent};
+pub use link::{Link, SendError, Sent, outcome};
 /// The machine's own words: events, ids, timeouts.
 pub use linkup_core as core;
 pub use linkup_core::wire::Message;

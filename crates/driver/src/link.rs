@@ -127,6 +127,19 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// What sending has come to, as a number for other languages: 0 done, 1 done and wait for [`Sink::drained`], -1 closed,
+/// -2 buffer full, -3 too large, -4 unsupported.
+pub const fn outcome(sent: Result<Sent, SendError>) -> i32 {
+    match sent {
+        Ok(Sent::Done) => 0,
+        Ok(Sent::Full) => 1,
+        Err(SendError::Closed) => -1,
+        Err(SendError::BufferFull) => -2,
+        Err(SendError::TooLarge { .. }) => -3,
+        Err(SendError::Unsupported) => -4,
+    }
+}
+
 /// An open connection, for sending. Cheap to share; may be used from any thread.
 pub struct Link {
     connection: ConnectionId,

@@ -29,8 +29,6 @@ pub(crate) struct Taken {
     pub(crate) kind: u32,
     pub(crate) handle: u32,
     pub(crate) body: Body,
-    /// It is the last one.
-    pub(crate) closed: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +50,11 @@ impl Body {
 
 impl Taken {
     pub(crate) fn new(kind: u32, handle: u32, body: Body) -> Self {
-        Self { kind, handle, body, closed: kind == PEER_CLOSED }
+        Self { kind, handle, body }
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.kind == PEER_CLOSED
     }
 
     pub(crate) fn message(connection: u32, message: Message) -> Self {

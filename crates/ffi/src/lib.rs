@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use linkup_driver::core::{ConnectionId, Token};
-use linkup_driver::{Message, Options, Peer, SendError, Sent};
+use linkup_driver::{Message, Options, Peer, outcome};
 use linkup_proto::{Error, ErrorCode, PeerId, PublicKey};
 use tokio::runtime::{Builder, Runtime};
 
@@ -41,12 +41,10 @@ pub struct LinkupPeer {
 }
 
 impl LinkupPeer {
-    /// What `run` returns, or `otherwise` where the peer has ended or `run` panics: that would be a mistake of ours, of which
-    /// the program hears on stderr, and goes on.
+    /// What `run` returns, or `otherwise` where it returns nothing, or the peer has ended.
     fn with<T>(&self, otherwise: T, run: impl FnOnce(&Peer) -> Option<T>) -> T {
         let peer = || self.peer.read().unwrap_or_else(PoisonError::into_inner);
-        let done = catch_unwind(AssertUnwindSafe(|| peer().as_ref().and_then(run)));
-        done.ok().flatten().unwrap_or(otherwise)
+        guarded(None, || peer().as_ref().and_then(run)).unwrap_or(otherwise)
     }
 }
 
@@ -121,7 +119,7 @@ pub unsafe extern "C" fn linkup_next(peer: *mut LinkupPeer, timeout_ms: i64) -> 
         let time = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
         let until = time.and_then(|time| Instant::now().checked_add(time));
         let taken = peer.queue.next(until);
-        if let Some(Taken { closed: true, .. }) = &taken {
+        if taken.as_ref().is_some_and(Taken::is_last) {
             // Its messages are in the queue, or will never come.
             peer.queue.end();
         }
@@ -148,14 +146,7 @@ pub unsafe extern "C" fn linkup_connect(peer: *mut LinkupPeer, id: *const c_char
 fn send(peer: &LinkupPeer, connection: u32, message: Message, token: u32) -> i32 {
     peer.with(-1, |peer| {
         let link = peer.link(ConnectionId(connection))?;
-        Some(match link.send_for(message, (token != 0).then_some(Token(token))) {
-            Ok(Sent::Done) => 0,
-            Ok(Sent::Full) => 1,
-            Err(SendError::Closed) => -1,
-            Err(SendError::BufferFull) => -2,
-            Err(SendError::TooLarge { .. }) => -3,
-            Err(SendError::Unsupported) => -4,
-        })
+        Some(outcome(link.send_for(message, (token != 0).then_some(Token(token)))))
     })
 }
 

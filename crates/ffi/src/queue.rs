@@ -67,7 +67,7 @@ impl Queue {
             MESSAGE => state.bytes += event.body.len() + COST,
             _ => {}
         }
-        state.over = event.closed;
+        state.over = event.is_last();
         state.events.push_back(event);
         let overrun = state.events.len() >= MOST && !state.over;
         if overrun {

@@ -48,6 +48,11 @@ pub(crate) struct Hub {
     closed: watch::Sender<Option<Option<Error>>>,
 }
 
+/// The broker does not want us, and trying again does not help.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized)
+}
+
 fn peer_closed() -> Error {
     Error::new(ErrorCode::PeerClosed, "the peer is closed")
 }
@@ -239,12 +244,8 @@ impl Hub {
             self.note_refusal(&why());
             let _ = caller.send(Err(why()));
         }
-        let lost: Vec<Token> =
-            tables.receipts.iter().filter(|(_, (of, _))| *of == connection).map(|(token, _)| *token).collect();
-        for token in lost {
-            if let Some((_, receipt)) = tables.receipts.remove(&token) {
-                let _ = receipt.send(Err(why()));
-            }
+        for (_, (_, receipt)) in tables.receipts.extract_if(|_, (of, _)| *of == connection) {
+            let _ = receipt.send(Err(why()));
         }
         let open = tables.open.remove(&connection);
         if let Some(open) = &open {
@@ -260,8 +261,7 @@ impl Hub {
 
     /// What a call or a question hears of the id, no event says again.
     fn note_refusal(&self, error: &Error) {
-        let refused = matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized);
-        if refused && *self.state.borrow() != State::Registered {
+        if is_refusal(error) && *self.state.borrow() != State::Registered {
             self.refused.send_replace(Some(error.clone()));
         }
     }
@@ -330,7 +330,7 @@ impl Sink for Hub {
                 self.decide(connection, Request { from: name(from), metadata, public_key: identity });
             }
             Event::Error { remote, error } => {
-                let refused = matches!(error.code, ErrorCode::IdTaken | ErrorCode::NotAuthorized) && remote.is_none();
+                let refused = is_refusal(&error) && remote.is_none();
                 (self.hooks.error)(error.clone());
                 if refused {
                     self.refused.send_replace(Some(error));
