@@ -3,6 +3,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
+const { Flight } = require('../../js/page/flight');
 const { PLAIN } = require('../../js/page/states');
 const { COST, EVENTS, MIB, frames, settle, solo } = require('./page-wire');
 
@@ -297,4 +298,52 @@ test('nobody makes us keep answers without end', () => {
   for (let i = 0; i < 1000; i++) say(frames.ping());
   assert.deepEqual(heard(), []);
   assert.equal(end.over, undefined);
+});
+
+test('a remote that is near gets 96 KiB and a frame at once, and is asked for an ACK every 24', async (context) => {
+  context.mock.timers.enable({ apis: ['Date'] });
+  const { end, heard, say } = solo({ near: true });
+  for (let i = 0; i < 100; i++) end.send(bytes(8000), 0);
+  await settle(1);
+  assert.deepEqual(heard(), [...Array(13).fill(['binary', 8000]), ['ping', 0]], '13 x 8 KB are more than 96 KiB');
+  say(frames.ack(3, 3 * (8000 + COST)));
+  assert.deepEqual(heard(), [], 'nothing was asked after these');
+  say(frames.ack(4, 4 * (8000 + COST)));
+  await settle(1);
+  assert.deepEqual(heard(), [...Array(4).fill(['binary', 8000]), ['ping', 0]]);
+  say(frames.ack(17, 17 * (8000 + COST)));
+  assert.equal(heard().length, 12, 'the last of which it is known that it is there is the 16th');
+});
+
+test('a plain client gets what the browser takes', () => {
+  const { end, fake, heard } = solo({ near: true, kind: PLAIN });
+  for (let i = 0; i < 100; i++) {
+    fake.bufferedAmount = 0;
+    end.send('x'.repeat(8000), 0);
+  }
+  assert.equal(heard().length, 100);
+});
+
+test('the farther away a remote is, the more may be under way', (context) => {
+  context.mock.timers.enable({ apis: ['Date'] });
+  const KIB = 1024;
+  /** What goes at once after an answer that came within so many ms each time. */
+  const most = (...answers) => {
+    const flight = new Flight();
+    let number = 0;
+    for (const ms of answers) {
+      assert.equal(flight.went(24 * KIB, ++number), true);
+      context.mock.timers.tick(ms);
+      flight.arrived(number);
+    }
+    let count = 0;
+    for (; flight.free; count++) flight.went(KIB, ++number);
+    return count;
+  };
+  assert.equal(most(), 96);
+  assert.equal(most(1), 96);
+  assert.equal(most(10), 96);
+  assert.equal(most(20), 4 * 96);
+  assert.equal(most(100), 100 * 96);
+  assert.equal(most(100, 20, 90), 4 * 96, 'the shortest counts: the others have waited for something');
 });

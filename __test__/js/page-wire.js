@@ -190,10 +190,14 @@ function pair(optionsA = {}, optionsB = {}, { next } = {}) {
   return { a, b, one, two, books };
 }
 
-/** One end, and a remote that is played by hand: `say(frame)`; `heard()` is what it got since it was asked last. */
+/**
+ * One end, and a remote that is played by hand: `say(frame)`; `heard()` is what it got since it was asked last.
+ * It is so far away that anything may be under way, if it is not `near`.
+ */
 function solo(options) {
   const fake = new FakeChannel();
   const end = new End(fake, options);
+  if (!options?.near) end.flight = { free: true, went: () => false, arrived: () => {} };
   const say = (data) => {
     const whole = typeof data === 'string' ? data : new Uint8Array(data).buffer;
     fake.onmessage?.({ data: whole });

@@ -6,6 +6,7 @@
 const EVENTS = require('../events');
 const { utf8Length, utf8 } = require('../message');
 const { Fifo } = require('./fifo');
+const { Flight } = require('./flight');
 const { BEGIN, BINARY, FRAME_COST, MAX_BODY, MAX_HEADER, MORE, PING, encodeFrame } = require('./frame');
 const { demand, u32 } = require('../wire');
 const { failure } = require('./signal');
@@ -43,6 +44,8 @@ class Sender {
   maxMessage = 0;
   /** Nothing more is taken. */
   closing = false;
+  /** What may be under way over this transport. */
+  flight = new Flight();
 
   #most;
   #prepared = false;
@@ -107,6 +110,7 @@ class Sender {
     this.#prepared = true;
     this.#given = 0;
     this.#waits = true;
+    this.flight = new Flight();
   }
 
   /** Bytes of messages that are not on their way. */
@@ -197,8 +201,9 @@ class Sender {
     }
     this.#room = AT_ONCE - dataChannel.bufferedAmount;
     if (this.#waits) return;
-    while (this.#room > 0 && this.#given < this.#kept.length) this.#give(this.#kept.peek(this.#given++));
-    while (this.#room > 0 && this.#sent - this.#confirmed < MAX_UNCONFIRMED && this.#next());
+    while (this.#flies && this.#given < this.#kept.length)
+      this.#give(this.#kept.peek(this.#given), this.#confirmed + ++this.#given);
+    while (this.#flies && this.#sent - this.#confirmed < MAX_UNCONFIRMED && this.#next());
     if (this.#crowded && this.#crowd < THINNED) {
       this.#crowded = false;
       this.put(EVENTS.DRAINED, 1);
@@ -215,6 +220,7 @@ class Sender {
     }
     this.#confirmed = frames;
     this.#handed = cost;
+    this.flight.arrived(frames);
     while (this.#partial.peek() <= frames) this.#partial.take();
     while (this.#waiting.peek() <= frames) {
       this.#waiting.take();
@@ -288,13 +294,20 @@ class Sender {
     return state === 'open';
   }
 
-  #give(frame) {
+  /** Whether the browser, and the way to the remote, take another frame. */
+  get #flies() {
+    return this.#room > 0 && this.flight.free;
+  }
+
+  /** Hands over a frame, which is the remote's `number`th. */
+  #give(frame, number) {
     this.dataChannel.send(frame);
     this.#room -= frame.length;
+    if (this.flight.went(frame.length, number)) this.#ask();
   }
 
   #transmit(frame) {
-    this.#give(frame);
+    this.#give(frame, this.#sent + 1);
     this.#sent += 1;
     if (this.resumes) {
       this.#kept.push(frame);
@@ -304,11 +317,16 @@ class Sender {
     if (!this.framed) this.confirmed();
   }
 
-  /** Somebody may wait for an ACK of what was sent last: asks for it, once for all that is sent in this turn. */
+  /** Somebody may wait for an ACK of what was sent last. */
   #expect(token) {
     if (!token) return;
     this.#waiting.push(this.#sent);
     this.#waiting.push(token);
+    this.#ask();
+  }
+
+  /** Asks for an ACK, once for all that is sent in this turn. */
+  #ask() {
     if (this.#asks) return;
     this.#asks = true;
     queueMicrotask(() => {
