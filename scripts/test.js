@@ -41,6 +41,8 @@ const steps = {
       'rtc-sctp',
       '--exclude',
       'rtc-ice',
+      '--exclude',
+      'rtc-dtls',
       '--all-targets',
       '--',
       '-D',
