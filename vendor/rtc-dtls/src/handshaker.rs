@@ -181,7 +181,9 @@ impl DTLSConn {
         if self.current_flight.is_last_send_flight() || self.is_handshake_completed() {
             Ok(HandshakeState::Finished)
         } else {
-            self.current_retransmit_timer = Some(now + self.handshake_config.retransmit_interval);
+            let backoff = 1 << self.current_retransmit_count.min(8);
+            self.current_retransmit_timer =
+                Some(now + self.handshake_config.retransmit_interval * backoff);
             Ok(HandshakeState::Waiting)
         }
     }
@@ -192,7 +194,6 @@ impl DTLSConn {
                 srv_cli_str(self.state.is_client),
                 self.current_flight
             );
-            self.current_retransmit_timer = None;
             let result = self.current_flight.parse(
                 /*&mut self.handle_queue_tx,*/ &mut self.state,
                 &self.cache,
@@ -225,8 +226,11 @@ impl DTLSConn {
                     if next_flight.is_last_recv_flight()
                         && self.current_flight.to_string() == next_flight.to_string()
                     {
+                        self.current_retransmit_timer = None;
                         return Ok(HandshakeState::Finished);
                     }
+                    // Not before: where it was not all of the next flight, ours or the rest of it may be lost.
+                    self.current_retransmit_timer = None;
                     self.current_flight = next_flight;
                     return Ok(HandshakeState::Preparing);
                 }
