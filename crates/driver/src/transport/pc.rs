@@ -60,6 +60,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// Packets of streams, and news of tasks, that may wait for us.
 const LATE: usize = 256;
 
+/// Packets that come too early and are kept: see [`Early`].
+const EARLY: usize = 16;
+
 /// How long the last words may wait for the kernel.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -100,6 +103,7 @@ pub(super) struct Pc {
     alarm: Option<Instant>,
     /// Nothing is due before.
     rests: Instant,
+    early: Early,
     /// Something has come that ICE and DTLS look at only when they are due, which may be 200 ms later. On the data path
     /// the same would cost CPU for nothing.
     hurries: bool,
@@ -140,6 +144,32 @@ fn settings(idle: Duration, relay_only: bool) -> SettingEngine {
         .build()
 }
 
+/// What comes before the core can use it, and would have to be sent again: a remote's first checks are often quicker than
+/// its answer, which goes through the broker, and its handshake than the answer to its nomination.
+#[derive(Default)]
+struct Early {
+    /// The remote's description is here.
+    described: bool,
+    /// A pair of addresses is used.
+    connected: bool,
+    packets: Vec<TaggedBytesMut>,
+}
+
+impl Early {
+    /// Hands a packet over, or keeps it.
+    fn read(&mut self, core: &mut RTCPeerConnection, packet: TaggedBytesMut) {
+        // RFC 7983, section 7: from 20 to 63 it is DTLS.
+        let is_dtls = packet.message.first().is_some_and(|first| (20..64).contains(first));
+        if self.described && (self.connected || !is_dtls) {
+            if let Err(error) = core.handle_read(packet) {
+                tracing::debug!(%error, "a packet is passed over");
+            }
+        } else if self.packets.len() < EARLY {
+            self.packets.push(packet);
+        }
+    }
+}
+
 impl Pc {
     /// `direct`: without TURN servers.
     ///
@@ -164,6 +194,7 @@ impl Pc {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm: None,
             rests: Instant::now(),
+            early: Early::default(),
             hurries: false,
             connected: false,
             watch: None,
@@ -203,7 +234,18 @@ impl Pc {
 
     pub(super) fn set_remote(&mut self, description: RTCSessionDescription) -> Result<()> {
         self.hurries = true;
-        self.core.set_remote_description(Instant::now(), description)
+        self.core.set_remote_description(Instant::now(), description)?;
+        self.early.described = true;
+        self.catch_up();
+        Ok(())
+    }
+
+    fn catch_up(&mut self) {
+        for packet in std::mem::take(&mut self.early.packets) {
+            // For ICE, nothing works before it has begun.
+            let now = packet.now.max(Instant::now());
+            self.feed(TaggedBytesMut { now, ..packet });
+        }
     }
 
     /// Sets our description, and begins to look for our addresses.
@@ -382,6 +424,10 @@ impl Pc {
             while let Some(event) = self.core.poll_event() {
                 self.handle_event(event);
             }
+            if self.early.connected && !self.early.packets.is_empty() {
+                self.catch_up();
+                continue;
+            }
             self.open_early();
             while let Some(packet) = self.core.poll_write() {
                 if self.gatherer.is_relayed(packet.transport.local_addr) {
@@ -429,7 +475,10 @@ impl Pc {
             }
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
                 RTCIceConnectionState::Connected | RTCIceConnectionState::Completed,
-            ) => Signal::IceConnected,
+            ) => {
+                self.early.connected = true;
+                Signal::IceConnected
+            }
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(
                 RTCIceConnectionState::Disconnected | RTCIceConnectionState::Failed,
             ) => Signal::IceLost,
@@ -456,9 +505,7 @@ impl Pc {
         if let Some(watch) = &mut self.watch {
             watch.handle_packet(Instant::now(), packet.transport.peer_addr);
         }
-        if let Err(error) = self.core.handle_read(packet) {
-            tracing::debug!(%error, "a packet is passed over");
-        }
+        self.early.read(&mut self.core, packet);
         self.hurries |= !self.connected;
     }
 
@@ -491,7 +538,7 @@ impl Pc {
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
-        let Self { core, sockets, gatherer, watch, .. } = self;
+        let Self { core, sockets, gatherer, watch, early, .. } = self;
         let received = sockets.poll_receive(cx, |local, remote, bytes| {
             let transport = TransportContext {
                 local_addr: local,
@@ -503,10 +550,8 @@ impl Pc {
             if let Some(watch) = watch {
                 watch.handle_packet(now, remote);
             }
-            if let Some(packet) = gatherer.handle_packet(packet)
-                && let Err(error) = core.handle_read(packet)
-            {
-                tracing::debug!(%error, "a packet is passed over");
+            if let Some(packet) = gatherer.handle_packet(packet) {
+                early.read(core, packet);
             }
         });
         self.hurries |= received.is_ready() && !self.connected;
@@ -633,6 +678,71 @@ mod tests {
             }
         };
         assert_eq!((got.is_string, &got.data[..]), (true, &b"early"[..]));
+    }
+
+    /// How long it takes from the call until the caller may send where everything, the offer and the answer, too, takes 20
+    /// ms or a little more, and how many packets had gone by then. The clock is the test's. One packet is lost.
+    fn connect(lost: Option<usize>) -> (Duration, usize) {
+        const WAY: Duration = Duration::from_millis(20);
+        // The broker takes its time.
+        const LATER: Duration = Duration::from_millis(3);
+        let (mut a, mut b) = (pc(), pc());
+        let channel = a.create_channel("name", &ChannelOptions::default()).unwrap();
+        let offer = a.create_offer().unwrap();
+        a.set_local(offer).unwrap();
+        a.pump();
+        let start = Instant::now();
+        b.set_remote(a.local().unwrap()).unwrap();
+        let answer = b.create_answer().unwrap();
+        b.set_local(answer).unwrap();
+        b.pump();
+        let mut answer = b.local();
+        let mut ends = [a, b];
+        let mut now = start + WAY;
+        let mut count = 0;
+        let mut under_way: VecDeque<(Instant, usize, TaggedBytesMut)> = VecDeque::new();
+        while now < start + Duration::from_secs(20) {
+            if now >= start + 2 * WAY + LATER
+                && let Some(answer) = answer.take()
+            {
+                ends[0].set_remote(answer).unwrap();
+            }
+            while under_way.front().is_some_and(|(at, ..)| *at <= now) {
+                let (now, to, TaggedBytesMut { transport, message, .. }) = under_way.pop_front().unwrap();
+                let transport =
+                    TransportContext { local_addr: transport.peer_addr, peer_addr: transport.local_addr, ..transport };
+                ends[to].feed(TaggedBytesMut { now, transport, message });
+                ends[to].handle_timeout(now);
+            }
+            for (from, end) in ends.iter_mut().enumerate() {
+                end.handle_timeout(now);
+                end.pump();
+                for packet in end.out.drain(..) {
+                    if Some(count) != lost {
+                        under_way.push_back((now + WAY, 1 - from, packet));
+                    }
+                    count += 1;
+                }
+            }
+            if ends[0].signals.iter().any(|signal| matches!(signal, Signal::Opened(opened) if *opened == channel)) {
+                return (now - start, count);
+            }
+            now += Duration::from_millis(1);
+        }
+        panic!("no channel where packet {lost:?} is lost");
+    }
+
+    #[tokio::test]
+    async fn a_call_takes_five_round_trips() {
+        let (time, _) = connect(None);
+        assert!(time.as_millis() / 40 <= 5, "{time:?}");
+    }
+
+    #[tokio::test]
+    async fn a_lost_packet_costs_little() {
+        let (_, packets) = connect(None);
+        let times: Vec<_> = (0..packets).map(|lost| connect(Some(lost)).0.as_millis()).collect();
+        assert!(times.iter().all(|time| *time < 1500), "{times:?}");
     }
 
     #[tokio::test]
