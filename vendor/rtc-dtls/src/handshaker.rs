@@ -8,6 +8,9 @@ use std::time::Instant;
 
 //use std::io::BufWriter;
 
+/// How often the time until a flight goes again is doubled.
+const MAX_DOUBLINGS: usize = 2;
+
 // [RFC6347 Section-4.2.4]
 //                      +-----------+
 //                +---> | PREPARING | <--------------------+
@@ -181,7 +184,7 @@ impl DTLSConn {
         if self.current_flight.is_last_send_flight() || self.is_handshake_completed() {
             Ok(HandshakeState::Finished)
         } else {
-            let backoff = 1 << self.current_retransmit_count.min(8);
+            let backoff = 1 << self.current_retransmit_count.min(MAX_DOUBLINGS);
             self.current_retransmit_timer =
                 Some(now + self.handshake_config.retransmit_interval * backoff);
             Ok(HandshakeState::Waiting)

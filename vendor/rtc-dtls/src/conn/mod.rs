@@ -47,7 +47,7 @@ pub(crate) const DEFAULT_REPLAY_PROTECTION_WINDOW: usize = 64;
 /// so any reply slower than one `retransmit_interval` is fatal. That is almost never what a
 /// caller wants, and it is what `ConfigBuilder::build` accidentally used between P7 and this
 /// constant being introduced.
-pub(crate) const DEFAULT_MAXIMUM_RETRANSMIT_NUMBER: usize = 7;
+pub(crate) const DEFAULT_MAXIMUM_RETRANSMIT_NUMBER: usize = 30;
 
 pub(crate) static INVALID_KEYING_LABELS: &[&str] = &[
     "client finished",

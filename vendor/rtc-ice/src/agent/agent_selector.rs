@@ -99,7 +99,7 @@ impl Agent {
             && self.is_nominatable(now, p.local_index, true)
             && self.is_nominatable(now, p.remote_index, false)
         {
-            self.early = Some(now);
+            self.early = Some((now, pair_index));
             self.nominate(now, Some(pair_index));
         }
     }
@@ -254,11 +254,12 @@ impl ControllingSelector for Agent {
         } else if nominated_pair_is_some {
             self.nominate_pair(now);
         } else {
-            let waits = self
-                .early
-                .is_some_and(|at| now.saturating_duration_since(at) < EARLY_WAIT);
+            let best = self.get_best_valid_candidate_pair();
+            let waits = self.early.is_some_and(|(at, pair_index)| {
+                best != Some(pair_index) && now.saturating_duration_since(at) < EARLY_WAIT
+            });
             let has_nominated_pair = !waits
-                && if let Some(pair_index) = self.get_best_valid_candidate_pair() {
+                && if let Some(pair_index) = best {
                     let p = self.candidate_pairs[pair_index];
                     self.is_nominatable(now, p.local_index, true)
                         && self.is_nominatable(now, p.remote_index, false)

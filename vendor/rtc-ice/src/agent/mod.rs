@@ -148,8 +148,8 @@ pub struct Agent {
     pub(crate) remote_candidates: Vec<Candidate>,
     pub(crate) candidate_pairs: Vec<CandidatePair>,
     pub(crate) nominated_pair: Option<usize>,
-    /// When a pair was nominated by a triggered check.
-    pub(crate) early: Option<Instant>,
+    /// When a pair was nominated by a triggered check, and which.
+    pub(crate) early: Option<(Instant, usize)>,
     /// The pair that the controlling agent has nominated before it was known here that it works.
     pub(crate) wanted: Option<usize>,
     pub(crate) selected_pair: Option<usize>,

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 pub(crate) const ACK_INTERVAL: u64 = 200;
-const MAX_INIT_RETRANS: usize = 8;
+const MAX_INIT_RETRANS: usize = 30;
 const PATH_MAX_RETRANS: usize = 5;
 const NO_MAX_RETRANS: usize = usize::MAX;
 const TIMER_COUNT: usize = 6;
@@ -119,7 +119,8 @@ impl TimerTable {
         } else if matches!(timer, Timer::Ack | Timer::T3RTX) {
             interval
         } else {
-            calculate_next_timeout(interval, self.retrans[timer as usize])
+            // Handshakes: the path is known to work, ICE and DTLS have been there.
+            calculate_next_timeout(interval.min(RTO_MIN), self.retrans[timer as usize].min(1))
         };
 
         let time = now + Duration::from_millis(interval);
@@ -331,13 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn t1_init_starts_at_initial_rto_before_an_rtt_is_measured() {
+    fn t1_init_starts_at_the_least_rto() {
         let now = Instant::now();
         let mut timers = TimerTable::new(TimerConfig::default());
 
         timers.start(Timer::T1Init, now, RtoManager::new().get_rto());
 
-        assert_eq!(timers.next_timeout(), Some(now + Duration::from_secs(1)));
+        assert_eq!(
+            timers.next_timeout(),
+            Some(now + Duration::from_millis(RTO_MIN))
+        );
     }
 
     #[test]
