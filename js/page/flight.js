@@ -8,10 +8,15 @@ const { Fifo } = require('./fifo');
 /** Bytes that may be under way to a remote that answers within NEAR ms. The farther away it is, the more. */
 const LEAST = 96 * 1024;
 const NEAR = 10;
+/** After so many answers it is looked whether the remote is as near as it was. */
+const WINDOW = 512;
 
 class Flight {
   #most = LEAST;
+  // The shortest time in which an answer came: of the last WINDOW answers and those before, and of the last ones alone.
   #nearest = Number.POSITIVE_INFINITY;
+  #newest = Number.POSITIVE_INFINITY;
+  #answers = 0;
   // Bytes that have gone, those after which we asked, and those that have arrived.
   #gone = 0;
   #asked = 0;
@@ -29,7 +34,7 @@ class Flight {
     this.#gone += bytes;
     if (this.#gone - this.#asked < LEAST / 4) return false;
     this.#asked = this.#gone;
-    this.#marks.push([number, this.#gone, Date.now()]);
+    this.#marks.push([number, this.#gone, performance.now()]);
     return true;
   }
 
@@ -38,7 +43,12 @@ class Flight {
     while (this.#marks.peek()?.[0] <= frames) {
       const [, bytes, at] = this.#marks.take();
       this.#there = bytes;
-      this.#nearest = Math.min(this.#nearest, Date.now() - at);
+      this.#newest = Math.min(this.#newest, performance.now() - at);
+      this.#nearest = Math.min(this.#nearest, this.#newest);
+      if (++this.#answers % WINDOW === 0) {
+        this.#nearest = this.#newest;
+        this.#newest = Number.POSITIVE_INFINITY;
+      }
       this.#most = LEAST * Math.max(1, this.#nearest / NEAR) ** 2;
     }
   }

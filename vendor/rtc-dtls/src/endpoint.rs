@@ -193,7 +193,10 @@ impl Endpoint {
             if is_handshake && !conn.is_handshake_completed() {
                 conn.handshake(now)?;
             }
-        } else if conn.received_handshake_in_last_datagram {
+        } else if conn.received_handshake_in_last_datagram
+            // Who is done before the other does not answer what was on its way meanwhile: the two would answer each other.
+            && conn.current_flight.is_last_send_flight()
+        {
             // RFC 6347 4.2.4: this datagram carried a handshake record although the association
             // is already established, so the peer is repeating its own final flight — ours was
             // lost and has to be sent again. The gate is this datagram's handshake record, not

@@ -98,13 +98,8 @@ impl Flight for Flight1 {
             state.handshake_recv_sequence = seq;
             Ok(Box::new(Flight3 {}))
         } else {
-            Err((
-                Some(Alert {
-                    alert_level: AlertLevel::Fatal,
-                    alert_description: AlertDescription::InternalError,
-                }),
-                None,
-            ))
+            // What follows the ServerHello has overtaken it.
+            Err((None, None))
         }
     }
 

@@ -95,6 +95,7 @@ impl Agent {
         if self.early.is_none()
             && self.nominated_pair.is_none()
             && self.get_selected_pair().is_none()
+            && self.get_best_valid_candidate_pair().is_none()
             && p.state != CandidatePairState::Failed
             && self.is_nominatable(now, p.local_index, true)
             && self.is_nominatable(now, p.remote_index, false)
@@ -296,19 +297,29 @@ impl ControllingSelector for Agent {
             let username = remote_credentials.ufrag.clone()
                 + ":"
                 + self.ufrag_pwd.local_credentials.ufrag.as_str();
-            let mut msg = Message::new();
-            let result = msg.build(&[
+            let mut setters: Vec<Box<dyn Setter>> = vec![
                 Box::new(BINDING_REQUEST),
                 Box::new(TransactionId::new()),
                 Box::new(Username::new(ATTR_USERNAME, username)),
                 Box::new(AttrControlling(self.tie_breaker)),
                 Box::new(PriorityAttr(self.local_candidates[local_index].priority())),
-                Box::new(MessageIntegrity::new_short_term_integrity_with_provider(
+            ];
+            // Where two nominations have overtaken each other, the remote comes to this pair now.
+            if self
+                .get_selected_pair()
+                .is_some_and(|selected| self.find_pair(local_index, remote_index) == Some(selected))
+            {
+                setters.push(Box::<UseCandidateAttr>::default());
+            }
+            setters.push(Box::new(
+                MessageIntegrity::new_short_term_integrity_with_provider(
                     remote_credentials.pwd.clone(),
                     self.crypto_provider.crypto(),
-                )),
-                Box::new(FINGERPRINT),
-            ]);
+                ),
+            ));
+            setters.push(Box::new(FINGERPRINT));
+            let mut msg = Message::new();
+            let result = msg.build(&setters);
             (msg, result)
         };
 
