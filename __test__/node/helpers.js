@@ -3,7 +3,10 @@
 
 const assert = require('node:assert/strict');
 const { spawn, spawnSync } = require('node:child_process');
+const dgram = require('node:dgram');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
 const { after } = require('node:test');
 const linkup = require('../../index.js');
@@ -20,6 +23,25 @@ function within(promise, ms, what) {
     );
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * A port of loopback that is free for UDP and for TCP, for a server that cannot choose one itself. It is none that the system
+ * gives to sockets by itself (Linux: from 32,768 on), so that nobody has it before the server.
+ */
+async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const udp = dgram.createSocket('udp4').bind(port, '127.0.0.1');
+    const tcp = net.createServer().listen(port, '127.0.0.1');
+    const free = await Promise.all([once(udp, 'listening'), once(tcp, 'listening')]).then(
+      () => true,
+      () => false,
+    );
+    udp.close();
+    tcp.close();
+    if (free) return port;
+  }
 }
 
 /** A broker on a free port of loopback. */
@@ -157,6 +179,7 @@ module.exports = {
   startBroker,
   loopback,
   selfSigned,
+  freePort,
   commandOf,
   Child,
   node,

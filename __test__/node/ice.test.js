@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { test, before, after } = require('node:test');
-const { Child, linkup, scriptArgs, selfSigned, startBroker, within } = require('./helpers');
+const { Child, freePort, linkup, scriptArgs, selfSigned, startBroker, within } = require('./helpers');
 
 const missing = spawnSync('turnserver', ['--version']).error && 'coturn is not installed';
 if (missing && process.env.CI) throw new Error(missing);
@@ -47,8 +47,8 @@ before(async () => {
   [tcpPort, tlsPort] = [await freePort(), await freePort()];
   const tls = [`--tls-listening-port=${tlsPort}`, `--cert=${certificate}`, `--pkey=${key}`];
   streams = turnServer(tcpPort, [49210, 49250], ['--no-udp', ...tls]);
-  await within(answers(port), 10_000, `coturn\n${coturn.output}`);
-  for (const port of [tcpPort, tlsPort]) await within(listens(port), 10_000, `coturn\n${streams.output}`);
+  await answers(port, coturn);
+  for (const port of [tcpPort, tlsPort]) await listens(port, streams);
 });
 after(async () => {
   await coturn?.kill();
@@ -57,9 +57,9 @@ after(async () => {
   if (folder) fs.rmSync(folder, { recursive: true });
 });
 
-/** Resolves when somebody listens there. */
-async function listens(port) {
-  for (;;) {
+/** Resolves when `server` listens there. */
+async function listens(port, server) {
+  for (const until = Date.now() + 10_000; Date.now() < until; ) {
     const socket = net.connect(port, '127.0.0.1');
     const connected = await new Promise((resolve) => {
       socket.on('connect', () => resolve(true)).on('error', () => setTimeout(resolve, 50, false));
@@ -67,10 +67,11 @@ async function listens(port) {
     socket.destroy();
     if (connected) return;
   }
+  throw new Error(`it does not listen\n${server.output}`);
 }
 
-/** Resolves when a STUN server answers a binding request (RFC 8489). */
-async function answers(port) {
+/** Resolves when `server` answers a binding request (RFC 8489). */
+async function answers(port, server) {
   const request = Buffer.alloc(20);
   request.writeUInt16BE(1, 0);
   request.writeUInt32BE(0x2112a442, 4);
@@ -79,17 +80,13 @@ async function answers(port) {
   // Until it listens, what we send is refused or lost.
   socket.on('error', () => {});
   const timer = setInterval(ask, 50);
-  await new Promise((resolve) => socket.once('message', resolve));
-  clearInterval(timer);
-  socket.close();
-}
-
-async function freePort() {
-  const socket = dgram.createSocket('udp4');
-  await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  socket.close();
-  return port;
+  const answer = new Promise((resolve) => socket.once('message', resolve));
+  try {
+    await within(answer, 10_000, () => `coturn\n${server.output}`);
+  } finally {
+    clearInterval(timer);
+    socket.close();
+  }
 }
 
 const turn = (more) => [

@@ -3,18 +3,9 @@
 
 const assert = require('node:assert/strict');
 const { spawn, spawnSync } = require('node:child_process');
-const net = require('node:net');
 const { once } = require('node:events');
 const { test } = require('node:test');
-const { linkup, within } = require('./helpers');
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return port;
-}
+const { freePort, linkup, within } = require('./helpers');
 
 /** A redis-server, or undefined where there is none, which CI does not forgive. */
 async function startRedis(t) {
