@@ -11,7 +11,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 const { WebSocketServer } = require('ws');
-const { linkup, node, selfSigned, within } = require('./helpers');
+const { freePort, linkup, node, selfSigned, within } = require('./helpers');
 
 /** Runs it: its code, what it prints, and the lines about something. */
 async function doctor(args, env = {}) {
@@ -64,10 +64,7 @@ test('a broker with STUN and TURN is all right', async () => {
 });
 
 test('without a broker it says how to run one', async () => {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const url = `ws://127.0.0.1:${server.address().port}`;
-  await new Promise((resolve) => server.close(resolve));
+  const url = `ws://127.0.0.1:${await freePort()}`;
   const { code, output, report } = await doctor([], { LINKUP_BROKER_URL: url });
   assert.equal(code, 1);
   const [broker, ...rest] = report.checks;

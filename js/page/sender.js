@@ -201,8 +201,10 @@ class Sender {
     }
     this.#room = AT_ONCE - dataChannel.bufferedAmount;
     if (this.#waits) return;
-    while (this.#flies && this.#given < this.#kept.length)
-      this.#give(this.#kept.peek(this.#given), this.#confirmed + ++this.#given);
+    while (this.#flies && this.#given < this.#kept.length) {
+      this.#given += 1;
+      this.#give(this.#kept.peek(this.#given - 1), this.#confirmed + this.#given);
+    }
     while (this.#flies && this.#sent - this.#confirmed < MAX_UNCONFIRMED && this.#next());
     if (this.#crowded && this.#crowd < THINNED) {
       this.#crowded = false;

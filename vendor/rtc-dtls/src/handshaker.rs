@@ -226,14 +226,13 @@ impl DTLSConn {
                         self.current_flight,
                         next_flight
                     );
+                    // Not before: where it was not all of the next flight, ours or the rest of it may be lost.
+                    self.current_retransmit_timer = None;
                     if next_flight.is_last_recv_flight()
                         && self.current_flight.to_string() == next_flight.to_string()
                     {
-                        self.current_retransmit_timer = None;
                         return Ok(HandshakeState::Finished);
                     }
-                    // Not before: where it was not all of the next flight, ours or the rest of it may be lost.
-                    self.current_retransmit_timer = None;
                     self.current_flight = next_flight;
                     return Ok(HandshakeState::Preparing);
                 }
