@@ -138,6 +138,8 @@ class PagePeer extends Signaling {
     if (link.state === CLOSING || link.ending) return;
     if (!link.isAttempt) return this.end(link, link.farewell);
     const message = `${JSON.stringify(link.remote)} closed the connection before it was open`;
+    // Perhaps it is the path that it does not like: it says so by the broker, which is slower.
+    if (this.lookAgain(link, failure('ERR_ICE_FAILED', message))) return;
     this.giveUp(link, failure('ERR_CONNECTION_CLOSED', message));
   }
 

@@ -63,7 +63,12 @@ impl Peer {
             State::Closing | State::Resuming { closing: true, .. } => {}
             _ => {
                 let message = format!("{:?} closed the connection before it was open", link.remote);
-                self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
+                let error = Error::new(ErrorCode::ConnectionClosed, message);
+                // Perhaps it is the path that it does not like: it says so by the broker, which is slower.
+                let pathless = Error { code: ErrorCode::IceFailed, ..error.clone() };
+                if !self.look_for_another_path(now, key, &pathless) {
+                    self.give_up(now, key, error);
+                }
             }
         }
     }

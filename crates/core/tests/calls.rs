@@ -300,6 +300,26 @@ fn a_path_that_is_not_found_soon_is_looked_for_once_more() {
 }
 
 #[test]
+fn a_remote_that_closes_before_it_is_open_is_called_once_more() {
+    let mut solo = solo(|_| {});
+    let (first, session) = call(&mut solo, 1, "bob");
+    solo.signal(&id("bob"), &answer(&session));
+    solo.take();
+    solo.transport(first, TransportInput::Closed);
+    assert_eq!(closed(&solo, ConnectionId(1)), None);
+    let second = made(&solo);
+    assert_ne!(second, first);
+    solo.signal(&id("bob"), &bye(&session, "ERR_ICE_FAILED", "why, and late"));
+    assert_eq!(closed(&solo, ConnectionId(1)), None);
+    solo.take();
+    solo.transport(second, described("again"));
+    let again = common::session(&solo, "bob");
+    solo.signal(&id("bob"), &answer(&again));
+    solo.transport(second, TransportInput::Closed);
+    assert_eq!(closed_code(&solo, ConnectionId(1)), Some(ErrorCode::ConnectionClosed), "once");
+}
+
+#[test]
 fn a_second_attempt_without_time_left_fails_as_the_first() {
     let mut solo = solo(|_| {});
     let (transport, session) = call(&mut solo, 1, "bob");

@@ -1,4 +1,4 @@
-use super::flight2::*;
+use super::flight4::*;
 use super::*;
 use crate::config::*;
 use crate::conn::*;
@@ -168,7 +168,8 @@ impl Flight for Flight0 {
                 };
             }
 
-            Ok(Box::new(Flight2 {}))
+            // No HelloVerifyRequest: ICE has shown where the client is.
+            Ok(Box::new(Flight4 {}))
         } else {
             Err((
                 Some(Alert {
@@ -186,12 +187,6 @@ impl Flight for Flight0 {
         _cache: &HandshakeCache,
         cfg: &HandshakeConfig,
     ) -> Result<Vec<Packet>, (Option<Alert>, Option<Error>)> {
-        // Initialize
-        state.cookie = vec![0; COOKIE_LENGTH];
-        if let Err(error) = cfg.provider().random().fill(state.cookie.as_mut_slice()) {
-            return Err((None, Some(Error::Crypto(error.to_string()))));
-        }
-
         state.local_epoch = 0;
         state.remote_epoch = 0;
 

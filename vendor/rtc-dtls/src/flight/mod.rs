@@ -1,6 +1,5 @@
 pub(crate) mod flight0;
 pub(crate) mod flight1;
-pub(crate) mod flight2;
 pub(crate) mod flight3;
 pub(crate) mod flight4;
 pub(crate) mod flight5;

@@ -1,7 +1,7 @@
 use crate::agent::Agent;
 use log::{debug, error, trace, warn};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use stun::attributes::*;
 use stun::fingerprint::*;
 use stun::integrity::*;
@@ -10,6 +10,9 @@ use stun::textattrs::*;
 
 use crate::attributes::{control::*, priority::*, use_candidate::*};
 use crate::candidate::{candidate_pair::*, *};
+
+/// How long an early nomination is waited for until the usual way is taken as well.
+const EARLY_WAIT: Duration = Duration::from_millis(500);
 
 trait ControllingSelector {
     fn start(&mut self, now: Instant);
@@ -81,13 +84,35 @@ impl Agent {
     }
 
     fn nominate_pair(&mut self, now: Instant) {
+        self.nominate(now, self.nominated_pair);
+    }
+
+    /// Nominates the pair of a check of the remote, by the check that this triggers: a round trip earlier than after an
+    /// answer of its own. Once, and only that: where no answer comes, the way works in one direction only, and another pair
+    /// is nominated as ever.
+    fn nominate_early(&mut self, now: Instant, pair_index: usize) {
+        let p = &self.candidate_pairs[pair_index];
+        if self.early.is_none()
+            && self.nominated_pair.is_none()
+            && self.get_selected_pair().is_none()
+            && self.get_best_valid_candidate_pair().is_none()
+            && p.state != CandidatePairState::Failed
+            && self.is_nominatable(now, p.local_index, true)
+            && self.is_nominatable(now, p.remote_index, false)
+        {
+            self.early = Some((now, pair_index));
+            self.nominate(now, Some(pair_index));
+        }
+    }
+
+    fn nominate(&mut self, now: Instant, pair_index: Option<usize>) {
         let result = {
             let Some(remote_credentials) = &self.ufrag_pwd.remote_credentials else {
                 error!("ufrag_pwd.remote_credentials is none");
                 return;
             };
-            if let Some(pair_index) = &self.nominated_pair {
-                let pair = &self.candidate_pairs[*pair_index];
+            if let Some(pair_index) = pair_index {
+                let pair = &self.candidate_pairs[pair_index];
                 // The controlling agent MUST include the USE-CANDIDATE attribute in
                 // order to nominate a candidate pair (Section 8.1.1).  The controlled
                 // agent MUST NOT include the USE-CANDIDATE attribute in a Binding
@@ -210,6 +235,7 @@ impl Agent {
 impl ControllingSelector for Agent {
     fn start(&mut self, now: Instant) {
         self.nominated_pair = None;
+        self.early = None;
         self.start_time = now;
     }
 
@@ -229,14 +255,18 @@ impl ControllingSelector for Agent {
         } else if nominated_pair_is_some {
             self.nominate_pair(now);
         } else {
-            let has_nominated_pair = if let Some(pair_index) = self.get_best_valid_candidate_pair()
-            {
-                let p = self.candidate_pairs[pair_index];
-                self.is_nominatable(now, p.local_index, true)
-                    && self.is_nominatable(now, p.remote_index, false)
-            } else {
-                false
-            };
+            let best = self.get_best_valid_candidate_pair();
+            let waits = self.early.is_some_and(|(at, pair_index)| {
+                best != Some(pair_index) && now.saturating_duration_since(at) < EARLY_WAIT
+            });
+            let has_nominated_pair = !waits
+                && if let Some(pair_index) = best {
+                    let p = self.candidate_pairs[pair_index];
+                    self.is_nominatable(now, p.local_index, true)
+                        && self.is_nominatable(now, p.remote_index, false)
+                } else {
+                    false
+                };
 
             if has_nominated_pair {
                 if let Some(pair_index) = self.get_best_valid_candidate_pair() {
@@ -267,19 +297,29 @@ impl ControllingSelector for Agent {
             let username = remote_credentials.ufrag.clone()
                 + ":"
                 + self.ufrag_pwd.local_credentials.ufrag.as_str();
-            let mut msg = Message::new();
-            let result = msg.build(&[
+            let mut setters: Vec<Box<dyn Setter>> = vec![
                 Box::new(BINDING_REQUEST),
                 Box::new(TransactionId::new()),
                 Box::new(Username::new(ATTR_USERNAME, username)),
                 Box::new(AttrControlling(self.tie_breaker)),
                 Box::new(PriorityAttr(self.local_candidates[local_index].priority())),
-                Box::new(MessageIntegrity::new_short_term_integrity_with_provider(
+            ];
+            // Where two nominations have overtaken each other, the remote comes to this pair now.
+            if self
+                .get_selected_pair()
+                .is_some_and(|selected| self.find_pair(local_index, remote_index) == Some(selected))
+            {
+                setters.push(Box::<UseCandidateAttr>::default());
+            }
+            setters.push(Box::new(
+                MessageIntegrity::new_short_term_integrity_with_provider(
                     remote_credentials.pwd.clone(),
                     self.crypto_provider.crypto(),
-                )),
-                Box::new(FINGERPRINT),
-            ]);
+                ),
+            ));
+            setters.push(Box::new(FINGERPRINT));
+            let mut msg = Message::new();
+            let result = msg.build(&setters);
             (msg, result)
         };
 
@@ -335,7 +375,10 @@ impl ControllingSelector for Agent {
                     selected_pair_is_none,
                     rtt.as_millis()
                 );
-                if pending_request.is_use_candidate && selected_pair_is_none {
+                if pending_request.is_use_candidate
+                    && selected_pair_is_none
+                    && self.nominated_pair.is_none_or(|index| index == pair_index)
+                {
                     self.set_selected_pair(Some(now), Some(pair_index));
                 }
             } else {
@@ -398,12 +441,16 @@ impl ControllingSelector for Agent {
                     trace!("No best pair available");
                 }
             }
+            if self.candidate_pairs[pair_index].state != CandidatePairState::Succeeded {
+                self.nominate_early(now, pair_index);
+            }
         } else {
             trace!("controllingSelector: addPair");
             self.add_pair(local_index, remote_index);
             // Track request received on newly created pair
             if let Some(pair_index) = self.find_pair(local_index, remote_index) {
                 self.candidate_pairs[pair_index].on_request_received();
+                self.nominate_early(now, pair_index);
             }
         }
     }
@@ -505,6 +552,12 @@ impl ControlledSelector for Agent {
                     self.remote_candidates[p.remote_index].addr(),
                     rtt.as_millis()
                 );
+                if self.wanted == Some(pair_index) {
+                    self.wanted = None;
+                    if self.get_selected_pair() != Some(pair_index) {
+                        self.set_selected_pair(Some(now), Some(pair_index));
+                    }
+                }
             } else {
                 // This shouldn't happen
                 error!("Success response from invalid candidate pair");
@@ -545,6 +598,7 @@ impl ControlledSelector for Agent {
                     //
                     // The last nomination counts: browsers nominate the best pair of the moment, again and again, and
                     // begin with a relayed one where that is known first.
+                    self.wanted = None;
                     if self.get_selected_pair() != Some(pair_index) {
                         self.set_selected_pair(Some(now), Some(pair_index));
                     }
@@ -558,6 +612,8 @@ impl ControlledSelector for Agent {
                     // MUST remove the candidate pair from the valid list, set the
                     // candidate pair state to Failed, and set the checklist state to
                     // Failed.
+                    self.wanted = Some(pair_index);
+                    self.send_binding_success(now, m, local_index, remote_index);
                     self.ping_candidate(now, local_index, remote_index);
                 }
             } else {

@@ -148,6 +148,10 @@ pub struct Agent {
     pub(crate) remote_candidates: Vec<Candidate>,
     pub(crate) candidate_pairs: Vec<CandidatePair>,
     pub(crate) nominated_pair: Option<usize>,
+    /// When a pair was nominated by a triggered check, and which.
+    pub(crate) early: Option<(Instant, usize)>,
+    /// The pair that the controlling agent has nominated before it was known here that it works.
+    pub(crate) wanted: Option<usize>,
     pub(crate) selected_pair: Option<usize>,
 
     // LRU of outbound Binding request Transaction IDs
@@ -265,6 +269,8 @@ impl Agent {
             start_time: now,
 
             nominated_pair: None,
+            early: None,
+            wanted: None,
             selected_pair: None,
             candidate_pairs: vec![],
 
@@ -1010,6 +1016,8 @@ impl Agent {
         self.candidate_pairs.clear();
         self.selected_pair = None;
         self.nominated_pair = None;
+        self.early = None;
+        self.wanted = None;
     }
 
     pub(crate) fn find_remote_candidate(&self, addr: SocketAddr) -> Option<usize> {
@@ -1184,6 +1192,8 @@ impl Agent {
 
         // Clear nominated pair when switching roles
         self.nominated_pair = None;
+        self.early = None;
+        self.wanted = None;
 
         info!(
             "[{}]: Role switched, recomputed {} candidate pair priorities",
