@@ -645,7 +645,7 @@ impl Pc {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
+pub(super) mod tests {
     use linkup_proto::PeerId;
     use rtc::data_channel::RTCDataChannelState;
 
@@ -656,7 +656,7 @@ mod tests {
     }
 
     /// Two of them that have each other's description; the first one's channel.
-    fn pair(ordered: bool) -> (Pc, Pc, RTCDataChannelId) {
+    pub(in super::super) fn pair(ordered: bool) -> (Pc, Pc, RTCDataChannelId) {
         let (mut a, mut b) = (pc(), pc());
         let channel = a.create_channel("name", &ChannelOptions { ordered, ..ChannelOptions::default() }).unwrap();
         let offer = a.create_offer().unwrap();
@@ -670,7 +670,7 @@ mod tests {
         (a, b, channel)
     }
 
-    async fn opened(a: &mut Pc, b: &mut Pc, channel: RTCDataChannelId) {
+    pub(in super::super) async fn opened(a: &mut Pc, b: &mut Pc, channel: RTCDataChannelId) {
         loop {
             tokio::select! {
                 signal = a.next() => if matches!(signal, Signal::Opened(opened) if opened == channel) {

@@ -159,7 +159,7 @@ impl Session<'_> {
         mut questions: mpsc::UnboundedReceiver<oneshot::Sender<Value>>,
     ) -> End {
         if let Some(channel) = second {
-            self.take_second(channel);
+            self.handle_opened(channel);
         }
         if std::mem::take(&mut self.talk.close) {
             self.ask_for_end();
@@ -184,7 +184,7 @@ impl Session<'_> {
                     None => return End::Aborted,
                 },
                 signal = self.pc.next() => match signal {
-                    Signal::Opened(channel) => self.take_second(channel),
+                    Signal::Opened(channel) => self.handle_opened(channel),
                     Signal::Closed(channel) => self.gone |= channel == self.reading,
                     Signal::Failed => return lost("the remote has not been heard for too long"),
                     Signal::Broken(why) => return lost(&why),
@@ -215,7 +215,7 @@ impl Session<'_> {
         let now = Instant::now();
         while !self.talk.flow.is_full() {
             let Some((channel, message)) = self.pc.read() else { break };
-            if channel == self.reading {
+            if self.reads(channel) {
                 let mark = self.talk.flow.receive(now, message).map_err(End::Failed)?;
                 self.handle_mark(mark)?;
             }
@@ -239,17 +239,20 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The remote has opened a channel: a called peer that cannot speak over ours does (docs/protocol.md). Otherwise one
-    /// channel is a connection, and what else a remote opens means nothing.
-    fn take_second(&mut self, channel: RTCDataChannelId) {
-        if channel == self.channel {
-            return;
-        }
-        if self.talk.flow.is_framed() && self.reading == self.channel {
-            self.reading = channel;
-        } else {
+    /// The remote has opened a channel: one channel is a connection, and what else it opens means nothing.
+    fn handle_opened(&mut self, channel: RTCDataChannelId) {
+        if channel != self.channel && !self.reads(channel) {
             self.pc.close_channel(channel);
         }
+    }
+
+    /// Whether we listen to that channel. A called peer that cannot speak over ours opens one of its own (docs/protocol.md),
+    /// and what it says there may be here before we hear of the opening.
+    fn reads(&mut self, channel: RTCDataChannelId) -> bool {
+        if channel != self.channel && self.reading == self.channel && self.talk.flow.is_framed() {
+            self.reading = channel;
+        }
+        channel == self.reading
     }
 
     fn ask_for_end(&mut self) {
@@ -359,4 +362,60 @@ pub(super) fn gone_before(messages: usize) -> Option<Error> {
 
 fn lost(why: &str) -> End {
     End::Failed(Error::new(ErrorCode::ConnectionLost, format!("the connection is lost: {why}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::pin::Pin;
+
+    use linkup_core::wire::Message;
+    use linkup_core::{ConnectionId, Event, TransportId};
+    use linkup_proto::PeerId;
+    use linkup_proto::signal::Receive;
+
+    use super::super::pc::tests::{opened, pair};
+    use super::*;
+    use crate::options::{ChannelOptions, Limits, Sink};
+
+    struct Ear(mpsc::UnboundedSender<Message>);
+
+    impl Sink for Ear {
+        fn event(&self, _: Event) {}
+        fn message(&self, _: ConnectionId, message: Message) -> bool {
+            self.0.send(message).is_ok()
+        }
+        fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            Box::pin(std::future::ready(()))
+        }
+        fn drained(&self, _: ConnectionId) {}
+    }
+
+    #[tokio::test]
+    async fn what_comes_over_a_channel_of_the_remote_is_read_before_its_opening_is_heard_of() {
+        let (mut a, mut b, channel) = pair(true);
+        opened(&mut a, &mut b, channel).await;
+        // All of it waits at the socket when the session begins, behind what confirms our channel.
+        while !matches!(b.next().await, Signal::Opened(_)) {}
+        let own = b.create_channel("own", &ChannelOptions::default()).unwrap();
+        while !matches!(b.next().await, Signal::Opened(opened) if opened == own) {}
+        b.send(own, Message::Text("early".to_owned())).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(1), b.next()).await.is_err());
+
+        let options = Options::new(PeerId::new("me").unwrap());
+        let wire = Arc::new(Wire::default());
+        let (heard, mut messages) = mpsc::unbounded_channel();
+        let link = Arc::new(Link::new(ConnectionId(1), Arc::new(Ear(heard)), Limits::default(), Arc::clone(&wire)));
+        link.set_remote(Receive::UNKNOWN);
+        let (_orders, mut orders) = mpsc::unbounded_channel();
+        let (_questions, questions) = mpsc::unbounded_channel();
+        let reports = Reports::new(TransportId(1), mpsc::unbounded_channel().0);
+        let channels = Channels { first: channel, second: None };
+        let mut pc = Carrier::Pc(Box::new(a));
+        tokio::select! {
+            _ = run(&options, &mut pc, channels, (&mut orders, questions), link, &wire, &reports) => {}
+            message = messages.recv() => assert_eq!(message, Some(Message::Text("early".to_owned()))),
+            () = tokio::time::sleep(Duration::from_secs(5)) => panic!("it is lost"),
+        }
+    }
 }
