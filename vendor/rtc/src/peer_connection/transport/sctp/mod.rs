@@ -50,8 +50,6 @@ pub(crate) struct SctpTransport {
     // Optional override for the outbound SCTP DATA-packet budget, applied to the endpoint's
     // `EndpointConfig` in `start()`. None uses the sctp crate default (INITIAL_MTU, 1191).
     pub(crate) mtu: Option<u32>,
-
-    pub(crate) internal_buffer: Vec<u8>,
 }
 
 impl SctpTransport {
@@ -74,7 +72,6 @@ impl SctpTransport {
             negotiated_max_message_size: None,
             max_receive_buffer_size,
             mtu,
-            internal_buffer: vec![],
         }
     }
 
@@ -120,11 +117,16 @@ impl SctpTransport {
     ///
     /// Always finite. The spec types the attribute `unrestricted double` so that an
     /// implementation with no limit can report positive infinity; this one always has a limit,
-    /// because the value also sizes a real allocation — see `start()`.
+    /// see `start()`.
     ///
     /// [RFC 8841 §6]: https://datatracker.ietf.org/doc/html/rfc8841#section-6
     pub(crate) fn max_message_size(&self) -> Option<u32> {
         self.negotiated_max_message_size
+    }
+
+    /// Bytes of the largest message that goes either way. None does before the start.
+    pub(crate) fn largest_message(&self) -> usize {
+        self.negotiated_max_message_size.unwrap_or(0) as usize
     }
 
     /// W3C `SctpTransport.maxChannels`: the minimum of the negotiated inbound and outbound
@@ -173,7 +175,6 @@ impl SctpTransport {
         // the buffer and the transport config, and then discarded, which left nothing for
         // `maxMessageSize` to report.
         self.negotiated_max_message_size = Some(max_message_size);
-        self.internal_buffer.resize(max_message_size as usize, 0u8);
 
         let mut sctp_endpoint_config = ::sctp::EndpointConfig::default();
         if let Some(mtu) = self.mtu {
@@ -269,11 +270,6 @@ mod tests {
         assert_eq!(
             Some(SctpMaxMessageSize::MAX_MESSAGE_SIZE),
             transport.max_message_size()
-        );
-        assert_eq!(
-            SctpMaxMessageSize::MAX_MESSAGE_SIZE as usize,
-            transport.internal_buffer.len(),
-            "the reported size and the buffer actually allocated must be the same number"
         );
     }
 
