@@ -707,6 +707,9 @@ pub(super) mod tests {
         packets: usize,
         /// Packets of DTLS handshakes until long after that.
         handshakes: usize,
+        /// What is left of it, and when.
+        ends: [Pc; 2],
+        now: Instant,
     }
 
     /// A call where everything, the offer and the answer, too, takes `way`. The clock is the test's. `lost`
@@ -723,11 +726,10 @@ pub(super) mod tests {
         b.set_local(answer).unwrap();
         b.pump();
         let mut answer = b.local();
-        let mut ends = [a, b];
-        let mut now = start + way;
-        let mut call = Call { time: Duration::MAX, packets: 0, handshakes: 0 };
+        let (mut ends, mut now) = ([a, b], start + way);
+        let (mut time, mut packets, mut handshakes) = (Duration::MAX, 0, 0);
         let mut under_way: VecDeque<(Instant, usize, TaggedBytesMut)> = VecDeque::new();
-        while now < start + call.time.saturating_add(20 * way).min(Duration::from_secs(20)) {
+        while now < start + time.saturating_add(20 * way).min(Duration::from_secs(20)) {
             if now >= start + 2 * way
                 && let Some(answer) = answer.take()
             {
@@ -754,22 +756,21 @@ pub(super) mod tests {
                 end.handle_timeout(now);
                 end.pump();
                 for packet in end.out.drain(..) {
-                    call.handshakes += usize::from((20..=22).contains(&packet.message[0]));
-                    let count = &mut call.packets;
-                    if !lost(*count) {
+                    handshakes += usize::from((20..=22).contains(&packet.message[0]));
+                    if !lost(packets) {
                         under_way.push_back((now + way, 1 - from, packet));
                     }
-                    *count += usize::from(call.time == Duration::MAX);
+                    packets += usize::from(time == Duration::MAX);
                 }
             }
             let opened = |signal: &Signal| matches!(signal, Signal::Opened(opened) if *opened == channel);
-            if call.time == Duration::MAX && ends[0].signals.iter().any(opened) {
-                call.time = now - start;
+            if time == Duration::MAX && ends[0].signals.iter().any(opened) {
+                time = now - start;
             }
             now += Duration::from_millis(1);
         }
-        assert!(call.time < Duration::MAX, "no channel after {} packets", call.packets);
-        call
+        assert!(time < Duration::MAX, "no channel after {} packets", packets);
+        Call { time, packets, handshakes, ends, now }
     }
 
     #[tokio::test]
@@ -819,6 +820,33 @@ pub(super) mod tests {
         let hello_request: &[u8] = &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(call(WAY, &[close_notify], |_| false).time < 6 * 2 * WAY);
         assert!(call(WAY, &[close_notify, hello_request], |_| false).time < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_at_rest_sleeps_and_notices_a_remote_that_is_gone() {
+        let Call { mut ends, now: start, .. } = call(WAY, &[], |_| false);
+        let (rest, mut now, mut turns) = (Duration::from_secs(20), start, 0);
+        let is_over = |end: &Pc| end.signals.iter().any(|signal| matches!(signal, Signal::Failed));
+        while now < start + Duration::from_secs(60) && !is_over(&ends[0]) {
+            let due = ends.iter_mut().filter_map(|end| end.core.poll_timeout()).min().unwrap();
+            now = due.max(now + TICK);
+            turns += usize::from(now < start + rest);
+            for from in 0..2 {
+                ends[from].handle_timeout(now);
+                ends[from].pump();
+                for TaggedBytesMut { transport, message, .. } in std::mem::take(&mut ends[from].out) {
+                    let (local_addr, peer_addr) = (transport.peer_addr, transport.local_addr);
+                    let transport = TransportContext { local_addr, peer_addr, ..transport };
+                    if now < start + rest {
+                        ends[1 - from].feed(TaggedBytesMut { now, transport, message });
+                    }
+                }
+            }
+        }
+        // Each end asks every other second.
+        assert!(turns <= 30, "{turns} in {rest:?}");
+        let noticed = now - start - rest;
+        assert!(is_over(&ends[0]) && noticed <= Duration::from_secs(10), "{noticed:?}");
     }
 
     #[tokio::test]

@@ -585,6 +585,32 @@ impl Agent {
             && self.validate_non_stun_traffic(now, transport.peer_addr)
     }
 
+    /// When there is something to do for [`Self::contact`].
+    fn next_check(&self) -> Instant {
+        let soon = self.last_checking_time + self.get_timeout_interval();
+        let Some(pair) = self.selected_pair.map(|index| self.candidate_pairs[index]) else {
+            return soon;
+        };
+        if self.connection_state != ConnectionState::Connected
+            || self.last_connection_state != ConnectionState::Connected
+        {
+            return soon;
+        }
+        // While all is well, to look whether it is has no other reason than these.
+        let heard = self.remote_candidates[pair.remote_index]
+            .last_received()
+            .unwrap_or(self.start_time);
+        let after = |from: Instant, timeout: Duration| {
+            (timeout != ZERO_DURATION).then(|| from + timeout + Duration::from_millis(1))
+        };
+        let due = [
+            after(self.last_consent_sent, self.keepalive_interval),
+            after(heard, self.disconnected_timeout),
+            after(heard, self.failed_timeout),
+        ];
+        due.into_iter().flatten().min().unwrap_or(soon).max(soon)
+    }
+
     fn get_timeout_interval(&self) -> Duration {
         let (check_interval, keepalive_interval, disconnected_timeout, failed_timeout) = (
             self.check_interval,
