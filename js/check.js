@@ -37,9 +37,10 @@ function checkNames(options, names, prefix = 'options') {
   }
 }
 
-/** Throws unless `value` is a positive whole number of at most `most`. */
-function checkWhole(value, most, name) {
-  check(Number.isInteger(value) && value > 0 && value <= most, name, `must be a whole number from 1 to ${most}`);
+/** Throws unless `value` is a whole number from `least` to `most`. */
+function checkWhole(value, most, name, least = 1) {
+  const holds = Number.isInteger(value) && value >= least && value <= most;
+  check(holds, name, `must be a whole number from ${least} to ${most}`);
 }
 
 /** `defaults` with the positive whole numbers that `given` has. */

@@ -13,6 +13,8 @@ function iceServersOf(servers, name) {
     const { username, credential } = server;
     for (const [key, value] of Object.entries({ username, credential }))
       checkType(value, 'string', `${name}[${i}].${key}`);
+    const asks = urls.some((url) => url.startsWith('turn'));
+    check(!asks || (username && credential), `${name}[${i}]`, 'a TURN server needs username and credential');
     return { urls, username, credential };
   });
 }

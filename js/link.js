@@ -273,6 +273,7 @@ class Link {
     }
     this.#drain = undefined;
     this.roster.gone(this);
+    if (error) this.roster.core.lost(error);
     if (this.live) {
       this.roster.core.hub.forget(this, () => failure);
       this.#loops.end(error);
@@ -335,8 +336,10 @@ class Link {
 
   #enqueue(data, how) {
     const bytes = sizeOf(data);
-    const { bufferedBytes } = this.roster.limits;
-    if (this.#queued + bytes > bufferedBytes) throw bufferFull(bufferedBytes, this.remote);
+    const { bufferedBytes, highWaterMark } = this.roster.limits;
+    // The engine's rule, too: a large message goes where few wait.
+    const goes = bytes > highWaterMark && this.#queued <= highWaterMark;
+    if (this.#queued + bytes > bufferedBytes && !goes) throw bufferFull(bufferedBytes, this.remote);
     this.#queued += bytes;
     // The application's bytes may be others when the connection is open.
     const kept = typeof data === 'string' ? data : new Uint8Array(data);

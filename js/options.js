@@ -56,9 +56,12 @@ function readOptions(id, options = {}, host) {
   const { token, iceServers } = options;
   const accept = readAccept(options.accept);
   checkType(token, 'string', 'options.token');
+  // A class that the page brings with it.
+  for (const name of ownOptions) checkType(options[name], 'function', `options.${name}`);
   const { sdpTransform, config, ...simplePeer } = readSimplePeer(options.simplePeer, host.warn);
   const { iceTransportPolicy = config.iceTransportPolicy ?? 'all' } = options;
-  check(['all', 'relay'].includes(iceTransportPolicy), 'options.iceTransportPolicy', "must be 'all' or 'relay'");
+  const where = options.iceTransportPolicy === undefined ? 'options.simplePeer.config' : 'options';
+  check(['all', 'relay'].includes(iceTransportPolicy), `${where}.iceTransportPolicy`, "must be 'all' or 'relay'");
   const fetched = typeof iceServers === 'function';
   const { oidc, known, engine } = readIdentity(options.identity, id, host);
   return {

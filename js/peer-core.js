@@ -20,6 +20,9 @@ class PeerCore {
   #held = false;
   #closing;
   #ended;
+  // The end of a connection while the peer closes.
+  #lost;
+  #hurry = () => {};
   #warned = new Set();
   #logins;
 
@@ -134,12 +137,18 @@ class PeerCore {
     }
   }
 
+  /** A connection has ended with an error. */
+  lost(error) {
+    if (this.finished) this.#lost ??= error;
+  }
+
   /** The engine is done with this peer. */
   ended(error) {
     this.roster.ended(error);
     this.hub.forget(this, (peerId) => this.closedError(peerId));
     this.hub.peers.delete(this.handle);
-    this.#ended(error);
+    // The same, with the remote's id.
+    this.#ended(error && this.#lost?.code === error.code ? this.#lost : error);
     return true;
   }
 
@@ -154,7 +163,7 @@ class PeerCore {
   async #prepare(iceServers) {
     const { engine } = this.settings;
     try {
-      if (iceServers) engine.iceServers = iceServersOf(await iceServers(), 'options.iceServers');
+      if (iceServers) engine.iceServers = iceServersOf(await this.#soon(iceServers()), 'options.iceServers');
     } catch (cause) {
       this.#report('ERR_ICE_FAILED', 'options.iceServers', cause);
     }
@@ -162,19 +171,33 @@ class PeerCore {
     this.#create();
   }
 
+  /** What an application's function promises, unless that takes longer than a call may, or the peer is closed meanwhile. */
+  #soon(promise) {
+    const { connect } = this.settings.engine.timeouts;
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no answer within ${connect} ms`)), connect);
+      this.#hurry = () => reject(this.closedError());
+      Promise.resolve(promise)
+        .then(resolve, reject)
+        .finally(() => clearTimeout(late));
+    });
+  }
+
   /** The application's own ID token, and another one before it expires. */
   async #login() {
     try {
-      return await this.#logins.token(async () => {
+      const renew = async () => {
         const token = await this.#login();
         if (token !== undefined && !this.finished) this.hub.engine.login(this.handle, token);
-      });
+      };
+      return await this.#soon(this.#logins.token(renew));
     } catch (cause) {
       this.#report('ERR_NOT_AUTHORIZED', 'options.identity.oidc.token', cause);
     }
   }
 
   #report(code, what, cause) {
+    if (this.finished) return;
     this.error(new LinkupError(code, `${what} failed: ${cause?.message ?? cause}`, { cause }));
   }
 
@@ -186,6 +209,7 @@ class PeerCore {
     this.state = 'closed';
     this.#logins.stop();
     const pending = this.roster.closing();
+    this.#hurry();
     await this.#created;
     const results = await Promise.allSettled(pending);
     const late = results.map(({ value }) => value).find((error) => error !== undefined);

@@ -1,7 +1,7 @@
 'use strict';
 // `options.simplePeer`: the options of the library simple-peer that mean something here, and a warning about the rest.
 
-const { checkNumbers, checkType } = require('./check');
+const { check, checkNumbers, checkType, checkWhole } = require('./check');
 
 const TYPES = {
   trickle: 'boolean',
@@ -15,6 +15,9 @@ const TYPES = {
   iceCompleteTimeout: 'number',
 };
 
+/** The largest id of a channel. */
+const MOST = 65534;
+
 /** What of it the engine and the peer need; `config` holds `iceServers` and `iceTransportPolicy` where given. */
 function readSimplePeer(given = {}, warn) {
   const prefix = 'options.simplePeer';
@@ -27,10 +30,24 @@ function readSimplePeer(given = {}, warn) {
     trickle,
     config,
     channelName,
-    channelConfig: channelConfig && { ...channelConfig },
+    channelConfig: readChannel(channelConfig, `${prefix}.channelConfig`),
     sdpTransform,
     ...checkNumbers({ iceCompleteTimeout }, { iceCompleteTimeout: 5000 }, prefix),
   };
+}
+
+/** A checked copy of an RTCDataChannelInit. */
+function readChannel(given, name) {
+  if (!given) return;
+  const { ordered, protocol, negotiated, maxPacketLifeTime, maxRetransmits, id } = given;
+  for (const [key, value] of Object.entries({ ordered, negotiated })) checkType(value, 'boolean', `${name}.${key}`);
+  checkType(protocol, 'string', `${name}.protocol`);
+  for (const [key, value] of Object.entries({ maxPacketLifeTime, maxRetransmits, id }))
+    if (value !== undefined) checkWhole(value, MOST, `${name}.${key}`, 0);
+  const both = maxPacketLifeTime !== undefined && maxRetransmits !== undefined;
+  check(!both, name, 'has maxPacketLifeTime or maxRetransmits, not both');
+  check(!negotiated || id !== undefined, `${name}.id`, 'is needed where the channel is negotiated');
+  return { ...given };
 }
 
 module.exports = { readSimplePeer };

@@ -21,6 +21,23 @@ test('both connect at once: one connection, both promises resolve with it', asyn
   }
 });
 
+test('both call, and one changes its mind: the other has a connection all the same', async () => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const [a, b] = await Promise.all([registered('a'), registered('b')]);
+    const abort = new AbortController();
+    const [kept, given] = round % 2 ? [a, b] : [b, a];
+    const mind = given.connect(kept.id, { signal: abort.signal }).catch(() => {});
+    const wanted = kept.connect(given.id);
+    // Somewhere between the offer and the open connection.
+    for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setTimeout(resolve));
+    abort.abort();
+    const connection = await within(wanted, `round ${round}`);
+    assert.equal(connection.id, given.id);
+    await mind;
+    await Promise.all([a.close(), b.close()]);
+  }
+});
+
 test('both send at once without a connection: everything arrives, in order, once', async () => {
   for (let round = 0; round < 5; round++) {
     const [a, b] = await Promise.all([registered('a'), registered('b')]);

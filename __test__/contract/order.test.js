@@ -48,6 +48,22 @@ test('both directions at once', async () => {
   assert.deepEqual(await back.until(COUNT), numbers);
 });
 
+test('who has waited for room may send a message as large as the whole buffer', async () => {
+  const limits = { highWaterMark: 100_000, bufferedBytes: 1_000_000 };
+  const [a, b] = await Promise.all([registered('a', { limits }), registered('b')]);
+  const messages = collect(b, 'message');
+  const sizes = [90_000, 1_000_000];
+  // The first two wait for the connection.
+  await within(Promise.all(sizes.map((size) => a.send(b.id, 'x'.repeat(size)))), 'send');
+  await messages.until(2);
+  for (const size of sizes) await within(a.send(b.id, 'x'.repeat(size)), 'send');
+  const heard = await messages.until(4);
+  assert.deepEqual(
+    heard.map(({ message }) => message.length),
+    [...sizes, ...sizes],
+  );
+});
+
 test('await send() is back-pressure: what waits stays bounded, however much is sent', async () => {
   const { ab, ba } = await pair({ limits: { highWaterMark: 200_000 } });
   const text = 'x'.repeat(100_000);

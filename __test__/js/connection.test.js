@@ -90,6 +90,15 @@ test('a new connection to the same peer begins when the old one has ended', asyn
   );
 });
 
+test('Peer.close() names the remote that has not got everything, and how much', async () => {
+  const { peer, handle, put, failed } = await driven();
+  const closing = peer.close();
+  put(KIND.CLOSED, handle, failed('ERR_CLOSE_TIMEOUT', 'late', { unconfirmed: 3 }));
+  await turns();
+  put(KIND.PEER_CLOSED, 1, failed('ERR_CLOSE_TIMEOUT'));
+  await rejects(closing, 'ERR_CLOSE_TIMEOUT', { peerId: 'b', details: { unconfirmed: 3 } });
+});
+
 test('the next one but one also waits for the old one', async () => {
   const { peer, connection, handle, put, called } = await driven();
   connection.close();

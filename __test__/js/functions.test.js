@@ -31,6 +31,23 @@ test('iceServers that cannot be fetched are an error event; the peer starts with
   }
 });
 
+test('functions that never answer hold up neither a call for longer than it may take, nor close()', async () => {
+  const { createPeer } = memory();
+  createPeer('b');
+  const never = () => new Promise(() => {});
+  const login = { claims: () => {}, verify: () => {} };
+  for (const options of [{ iceServers: never }, { identity: { oidc: { ...login, token: never } } }]) {
+    const a = createPeer('a', { ...options, timeouts: { connect: 50 } });
+    const error = new Promise((resolve) => a.once('error', resolve));
+    await a.connect('b');
+    assert.match((await error).message, /no answer within 50 ms/);
+    await a.close();
+    const closed = createPeer('c', options);
+    closed.on('error', assert.ifError);
+    await closed.close();
+  }
+});
+
 test('sdpTransform changes descriptions; where it throws nothing is sent', async () => {
   const { createPeer, called, put } = memory({ auto: false });
   const transforms = [(sdp) => `${sdp}!`, async (sdp) => `${sdp}?`, () => 1, () => assert.fail('on purpose')];

@@ -98,6 +98,8 @@ test('iceServers are a list or a function', () => {
     bad({ iceServers: [{ urls: 'stun:a' }, value] }, 'options.iceServers[1].urls: ');
   }
   bad({ iceServers: [{ urls: 'turn:a', username: 1 }] }, 'options.iceServers[0].username: ');
+  for (const server of [{}, { username: 'u' }, { credential: 'c' }, { username: '', credential: 'c' }])
+    bad({ iceServers: [{ urls: ['stun:a', 'turns:b'], ...server }] }, 'options.iceServers[0]: ');
   bad({ simplePeer: { config: { iceServers: 1 } } }, 'options.simplePeer.config.iceServers: ');
 });
 
@@ -107,6 +109,7 @@ test('iceTransportPolicy', () => {
   assert.equal(read({ simplePeer: { config } }).engine.iceTransportPolicy, 'relay');
   assert.equal(read({ simplePeer: { config }, iceTransportPolicy: 'all' }).engine.iceTransportPolicy, 'all');
   bad({ iceTransportPolicy: 'none' }, 'options.iceTransportPolicy: ');
+  bad({ simplePeer: { config: { iceTransportPolicy: 1 } } }, 'options.simplePeer.config.iceTransportPolicy: ');
 });
 
 test('accept, token', () => {
@@ -241,4 +244,10 @@ test('simplePeer: a wrong type is a TypeError', () => {
     bad({ simplePeer: { [name]: null } }, `options.simplePeer.${name}: `);
   }
   bad({ simplePeer: { iceCompleteTimeout: -1 } }, 'options.simplePeer.iceCompleteTimeout: ');
+  const name = 'options.simplePeer.channelConfig';
+  const wrong = { ordered: 1, protocol: 1, negotiated: 'no', maxRetransmits: -1, maxPacketLifeTime: 65536, id: 'x' };
+  for (const [key, value] of Object.entries(wrong))
+    bad({ simplePeer: { channelConfig: { [key]: value } } }, `${name}.${key}: `);
+  bad({ simplePeer: { channelConfig: { maxRetransmits: 0, maxPacketLifeTime: 0 } } }, `${name}: `);
+  bad({ simplePeer: { channelConfig: { negotiated: true } } }, `${name}.id: `);
 });

@@ -145,7 +145,9 @@ class Sender {
     if (!this.framed && (token || !text)) return -4;
     const size = text ? utf8Length(data) : data.length;
     if (size > this.maxMessage) return -3;
-    if (this.buffered + size > bufferedBytes) return -2;
+    const before = this.buffered;
+    // Whoever has waited for room may send any message, also one as large as the whole buffer.
+    if (before + size > bufferedBytes && (size <= highWaterMark || before > highWaterMark)) return -2;
     this.#messages.push(text ? data : size > this.#most ? new Uint8Array(data) : encodeFrame([BINARY], data));
     this.#messages.push(size);
     this.#messages.push(token);
