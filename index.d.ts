@@ -101,7 +101,13 @@ export interface Identity {
 export interface RemoteIdentity {
   /** Its key. */
   readonly publicKey: string;
-  /** What its OpenID Connect ID token says, where it has one and `options.identity.oidc` judges those. */
+  /** Who says so of whom, where it has an OpenID Connect ID token and `options.identity.oidc` judges those: its `iss`. */
+  readonly issuer?: string;
+  /** The person, for this issuer: the token's `sub`. Unlike an address it never belongs to somebody else later. */
+  readonly subject?: string;
+  /** The token's `email`, unless it says that nobody has verified it. */
+  readonly email?: string;
+  /** All that the token says. */
   readonly claims?: { readonly [name: string]: unknown };
 }
 

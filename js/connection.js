@@ -33,7 +33,7 @@ class Connection extends Emitter {
     return this.#link.metadata;
   }
 
-  /** Who the remote has proved to be: its `publicKey`, and the `claims` of its login; null where it has no key. */
+  /** Who the remote has proved to be: its `publicKey`, and `issuer`, `subject`, `email` and `claims` of its login; null where it has no key. */
   get identity() {
     return this.#link.identity;
   }

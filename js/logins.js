@@ -61,7 +61,14 @@ class Logins {
     if (!key) return null;
     // A call may be made once more, and somebody else answer it.
     const known = this.#claims.get(handle);
-    return known?.key === key ? { publicKey: key, claims: known.claims } : { publicKey: key };
+    if (known?.key !== key) return { publicKey: key };
+    const { claims } = known;
+    const identity = { publicKey: key, claims };
+    const { iss: issuer, sub: subject, email, email_verified: verified } = claims ?? {};
+    // Some issuers take anything for an address, and say so.
+    const said = { issuer, subject, email: verified === false ? undefined : email };
+    for (const [name, value] of Object.entries(said)) if (value !== undefined) identity[name] = value;
+    return identity;
   }
 }
 

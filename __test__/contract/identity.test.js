@@ -111,13 +111,14 @@ test('accept sees the key', async () => {
 });
 
 test('a login is judged by the other side, before anything passes', async () => {
+  const claims = { iss: 'https://issuer.example', sub: '7', email: 'alice@example.org' };
   const wrong = () => Object.assign(new Error('the token has expired'), { code: 'ERR_IDENTITY_MISMATCH' });
   const seen = [];
   const oidc = {
     verify: async (token, key) => {
       seen.push([token, key]);
       if (token !== 'good') throw wrong();
-      return { email: 'alice@example.org' };
+      return { ...claims };
     },
   };
   const requests = [];
@@ -131,7 +132,8 @@ test('a login is judged by the other side, before anything passes', async () => 
   ]);
   const incoming = next(b, 'connection');
   await within(good.connect(b.id), 'connect');
-  const expected = { publicKey: alice.publicKey, claims: { email: 'alice@example.org' } };
+  const { iss: issuer, sub: subject, email } = claims;
+  const expected = { publicKey: alice.publicKey, issuer, subject, email, claims };
   assert.deepEqual((await incoming).identity, expected);
   assert.deepEqual(requests, [expected]);
   assert.deepEqual(seen, [['good', alice.publicKey]]);

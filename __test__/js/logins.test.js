@@ -34,6 +34,24 @@ test('one that is about to expire, not more than every ten seconds', async (t) =
   assert.equal(count(), 1);
 });
 
+test('an address that nobody has verified is none', async () => {
+  const claims = { iss: 'https://i.example', sub: '7', email: 'a@b.example' };
+  for (const [said, email] of [
+    [{}, 'a@b.example'],
+    [{ email_verified: true }, 'a@b.example'],
+    [{ email_verified: false }],
+  ]) {
+    const all = { ...claims, ...said };
+    const { issuer, subject, ...rest } = await new Logins({ oidc: { verify: async () => all } }).judge(
+      1,
+      'key',
+      'token',
+    );
+    assert.deepEqual([issuer, subject], [claims.iss, claims.sub]);
+    assert.deepEqual(rest, { publicKey: 'key', claims: all, ...(email && { email }) });
+  }
+});
+
 test('never where the peer is closed, or the token outlives every timer', async (t) => {
   const { logins, ask, count } = renewing(t, 3600);
   await ask();

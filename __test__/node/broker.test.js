@@ -10,7 +10,7 @@ const path = require('node:path');
 const { once } = require('node:events');
 const { test } = require('node:test');
 const WebSocket = require('ws');
-const { linkup, selfSigned, within } = require('./helpers');
+const { linkup, script, selfSigned, within } = require('./helpers');
 
 async function serve(options) {
   return linkup.createBroker({ port: 0, host: '127.0.0.1', ...options }).ready;
@@ -153,6 +153,56 @@ test('TLS, and a certificate that is read again', async () => {
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
+});
+
+test('peers talk over wss:, and take no certificate that nobody has vouched for', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'linkup-broker-tls-'));
+  try {
+    const { key, certificate: cert } = selfSigned(folder, '127.0.0.1');
+    const broker = await serve({ tls: { cert, key } });
+    const code = `
+      const [a, b] = ['a', 'b'].map((id) => linkup.createPeer(id, { brokerUrl: process.argv.at(-1) }));
+      a.once('offline', ({ reason }) => {
+        console.log('offline: ' + reason);
+        process.exit(0);
+      });
+      b.once('register', () => {
+        b.once('message', ({ message }) => {
+          console.log('heard: ' + message);
+          Promise.all([a.close(), b.close()]);
+        });
+        a.send('b', 'hello');
+      });`;
+    const heard = async (env) => {
+      const { output } = await within(script(code, { args: [broker.url], env }).exited, 20_000, 'the end');
+      return output;
+    };
+    assert.match(await heard({ SSL_CERT_FILE: cert }), /^heard: hello$/m);
+    assert.match(await heard({}), /^offline: .*certificate/im);
+    await broker.close();
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test('only pages of `origins` get in, and what they say is not compressed', async () => {
+  const broker = await serve({ origins: ['https://good.example'] });
+  const status = async (origin) => {
+    const socket = new WebSocket(broker.url, { origin, perMessageDeflate: true });
+    const answer = Promise.race([
+      once(socket, 'open').then(() => 101),
+      once(socket, 'unexpected-response').then(([, response]) => response.statusCode),
+    ]);
+    socket.on('error', () => {});
+    const code = await within(answer, 10_000, 'an answer');
+    assert.equal(socket.extensions, '');
+    socket.terminate();
+    return code;
+  };
+  assert.equal(await status('https://good.example'), 101);
+  assert.equal(await status(undefined), 101, 'no page at all');
+  assert.equal(await status('https://bad.example'), 403);
+  await broker.close();
 });
 
 test('a drain moves the peers to another broker', async () => {

@@ -9,13 +9,12 @@ const { ISSUER = 'google', CLIENT_ID = 'your client id', EMAIL = 'alice@example.
 const desk = createPeer('desk', {
   identity: { oidc: oidc({ issuer: ISSUER, clientId: CLIENT_ID }) },
   accept({ from, identity }) {
-    const { email, email_verified } = identity?.claims ?? {};
-    console.log(`${from} calls, and is ${email ?? 'nobody that we know'}`);
-    return (email === EMAIL && email_verified) || 'only for members';
+    console.log(`${from} calls, and is ${identity?.email ?? 'nobody that we know'}`);
+    return (identity?.email === EMAIL && identity.claims.email_verified) || 'only for members';
   },
 });
 
 desk.on('connection', (connection) => {
-  connection.on('message', (message) => console.log(`${connection.identity.claims.email} says: ${message}`));
-  connection.send(`welcome, ${connection.identity.claims.email}`);
+  connection.on('message', (message) => console.log(`${connection.identity.email} says: ${message}`));
+  connection.send(`welcome, ${connection.identity.email}`);
 });
