@@ -22,6 +22,8 @@ const REST_OF_IDLE = 0.4;
  * content with a path write every 2.5 s.
  */
 const BEAT = 0.05;
+/** The least timeouts.idle for which that is often enough what a browser asks by itself. */
+const OFTEN = 10_000;
 const LONGEST_BEAT = 500;
 const QUIET = 4;
 const SILENT = 6;
@@ -145,7 +147,7 @@ class Transport extends Channel {
     let pair;
     report.forEach((entry) => {
       if (entry.type === 'data-channel') channel = entry;
-      this.#often ||= 'consentRequestsSent' in entry;
+      this.#often ||= this.options.timeouts.idle >= OFTEN && 'consentRequestsSent' in entry;
       // Firefox has `selected`.
       if (entry.selected ?? (entry.nominated && entry.state === 'succeeded')) pair = entry;
     });
