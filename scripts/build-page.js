@@ -15,7 +15,7 @@ const shortNames = require('./short-names');
 const root = path.join(__dirname, '..');
 
 /** The whole library, minified and compressed: near what it has, so that growing is a decision. The aim is 10 KiB. */
-const MAX_BYTES = 28_000;
+const MAX_BYTES = 28_100;
 
 /** Compresses better before the rest. */
 const FIRST = "import './js/message.js';";

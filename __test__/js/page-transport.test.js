@@ -3,6 +3,8 @@
 // what the remote says it takes. The browser's WebRTC is a double here.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
 const { test } = require('node:test');
 const { Books } = require('../../js/page/books');
 const { PagePeer } = require('../../js/page/peer');
@@ -12,6 +14,17 @@ const { Transport } = require('../../js/page/transport');
 const { EVENTS, FakeChannel, frames, settle } = require('./page-wire');
 
 const IDLE = 10_000;
+
+test('what a remote may say of the end is what Rust knows, and nothing else', () => {
+  const rust = fs.readFileSync(path.join(__dirname, '../../crates/proto/src/error.rs'), 'utf8');
+  const codes = [...rust.matchAll(/ = "(ERR_\w+)",/g)].map(([, code]) => code);
+  assert.ok(codes.length > 10);
+  const heard = (code) =>
+    readSignal(JSON.stringify({ type: 'bye', linkup: { v: 1, session: 's', bye: { code, reason: '' } } })).bye.code;
+  assert.deepEqual(codes.map(heard), codes);
+  for (const code of ['ERR_NEW', 'ERR_DENIED2', 'ERR_', 'DENIED', 1, null, {}])
+    assert.equal(heard(code), 'ERR_CONNECTION_CLOSED', String(code));
+});
 
 class FakeConnection {
   iceConnectionState = 'connected';

@@ -24,8 +24,12 @@ const failure = (code, message, details) => ({ code, message, details });
 /** A number of 32 bits, as that of a message's bytes is. */
 const numberOr = (value, otherwise) => (value >>> 0 === value ? value : otherwise);
 
+/** Applications rely on there being no others. The same in Rust: crates/proto/src/error.rs. */
+const CODES =
+  /^ERR_(INVALID_MESSAGE|MESSAGE_TOO_LARGE|ID_TAKEN|NOT_AUTHORIZED|BROKER_UNREACHABLE|PEER_NOT_FOUND|DENIED|CONNECT_SELF|CONNECT_TIMEOUT|ICE_FAILED|CONNECTION_LOST|CONNECTION_CLOSED|PEER_CLOSED|BUFFER_FULL|CLOSE_TIMEOUT|ABORTED|IDENTITY_MISMATCH|PROTOCOL|UNSUPPORTED)$/;
+
 /** A code that somebody else sent, if it is one. */
-const codeOf = (code, otherwise) => (/^ERR_[A-Z_]{1,40}$/.test(code) ? code : otherwise);
+const codeOf = (code, otherwise) => CODES.exec(code)?.[0] ?? otherwise;
 
 /** A text of an application that every JSON parser takes, and not a long one. */
 const reasonOf = (text) => text.slice(0, MAX_REASON).replace(/\p{Surrogate}/gu, '\ufffd');
