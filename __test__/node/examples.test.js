@@ -33,6 +33,12 @@ test('the specification’s example, verbatim but for the ids', async () => {
   await peer2.kill();
 });
 
+test('the specification’s page, verbatim but for the place of its script', () => {
+  const spec = fs.readFileSync(path.join(__dirname, 'specification-page.txt'), 'utf8');
+  const [, ...page] = fs.readFileSync(path.join(root, 'examples/page/index.html'), 'utf8').split('\n');
+  assert.equal(page.join('\n'), spec.replace('src="dist/', 'src="../../dist/'));
+});
+
 test('chat', async () => {
   const [file, alice, bob] = commandOf('examples/chat.js');
   const one = net.run([file, alice, bob]);

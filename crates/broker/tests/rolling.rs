@@ -33,6 +33,8 @@ struct Ledger {
     refused: BTreeMap<String, usize>,
     /// Those whose sender lost its socket before the answer.
     unanswered: usize,
+    /// No more are sent.
+    over: bool,
     arrived: BTreeSet<usize>,
     /// Peers whose socket ended without a word: what was in its queue may be lost.
     cut: BTreeSet<usize>,
@@ -77,6 +79,9 @@ async fn stay(peer: usize, mut client: Client, ledger: &Shared) {
             _ = tick.tick(), if registered => {
                 let number = {
                     let mut ledger = ledger.lock().unwrap();
+                    if ledger.over {
+                        continue;
+                    }
                     ledger.next += 1;
                     ledger.next
                 };
@@ -186,6 +191,14 @@ async fn two_brokers_are_restarted_under_a_thousand_peers() {
     };
     let last = ledger.lock().unwrap().next;
     until(|| async { lost(&ledger.lock().unwrap()).iter().all(|number| *number >= last) }).await;
+    // Each signal had an answer, or its sender knows that there will be none.
+    ledger.lock().unwrap().over = true;
+    let told = |ledger: &Ledger| ledger.confirmed.len() + ledger.refused.values().sum::<usize>() + ledger.unanswered;
+    until(|| async {
+        let ledger = ledger.lock().unwrap();
+        told(&ledger) == ledger.next
+    })
+    .await;
     peers.iter().for_each(tokio::task::JoinHandle::abort);
     let ledger = ledger.lock().unwrap();
     assert_eq!(ledger.wrong, [""; 0]);

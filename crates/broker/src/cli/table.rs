@@ -246,8 +246,9 @@ pub(super) const SECTIONS: [(&str, &[Entry]); 7] = [
                 "N",
                 "LINKUP_RELAY",
                 "65536",
-                "bytes a second that a peer may send for connections over the broker itself, where there is no other way; \
-                 encrypted from end to end; 0 for none",
+                "bytes a second that peers are told to send at most for connections over the broker itself, where there is \
+                 no other way; encrypted from end to end; 0: they do not. Who does not keep to it meets the limits of a \
+                 socket, as everybody does",
             ),
         ],
     ),
