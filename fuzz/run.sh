@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-60}
 shift || true
-(($#)) || set -- frame incoming signal broker turn
+(($#)) || set -- frame incoming signal broker turn stranger sctp
 export RUSTC_BOOTSTRAP=1
 # Thousands of tiny files, kept as one.
 [[ -d corpus ]] || tar xzf corpus.tar.gz

@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const { test, before, after } = require('node:test');
 const SimplePeer = require('simple-peer');
 const wrtc = require('@roamhq/wrtc');
-const { linkup, startBroker, within } = require('../node/helpers');
+const { linkup, node, startBroker, within } = require('../node/helpers');
 const { plainClient } = require('./plain-client');
 
 let broker;
@@ -58,6 +58,30 @@ test('registers, finds, pings, and exchanges signals', async () => {
   await peer.close();
   assert.equal((await attempt).code, 'ERR_PEER_CLOSED');
   client.socket.close();
+});
+
+test('a plain client that is killed is gone within timeouts.idle', async () => {
+  const code = `
+    const SimplePeer = require('simple-peer');
+    const { plainClient } = require('./__test__/interop/plain-client');
+    plainClient(process.argv.at(-1), 'plain-victim').then((client) => {
+      const simple = new SimplePeer({ initiator: true, wrtc: require('@roamhq/wrtc') });
+      simple.on('signal', (data) => client.signal('linkup-witness', data));
+      client.onsignal = (_, data) => simple.signal(data);
+      simple.on('connect', () => simple.send('"hello"'));
+    });`;
+  const peer = linkup.createPeer('linkup-witness', { brokerUrl: broker.url, timeouts: { idle: 4000 } });
+  await once(peer, 'register');
+  const incoming = once(peer, 'connection');
+  const child = node(['-e', code, broker.url]);
+  const connection = await incoming;
+  assert.equal(await once(connection, 'message'), 'hello');
+  await child.kill();
+  const start = performance.now();
+  assert.equal((await once(connection, 'close')).code, 'ERR_CONNECTION_LOST');
+  const ms = performance.now() - start;
+  assert.ok(ms < 4500, `${ms} ms`);
+  await peer.close();
 });
 
 for (const closer of ['linkup', 'simple-peer']) {

@@ -56,6 +56,28 @@ test('kill -9 of the remote is noticed within timeouts.idle', async () => {
   await again.kill();
 });
 
+test('a remote that stays away for longer than timeouts.resume is lost, and with it what it has not got', async () => {
+  const child = await remote('away');
+  const timeouts = { idle: 2000, resume: 1000 };
+  const peer = linkup.createPeer('waiter', { brokerUrl: broker.url, timeouts });
+  const connection = await peer.connect('away');
+  await connection.send('hello');
+  await child.line('got "hello"');
+  await freeze(child);
+  const lost = { code: 'ERR_CONNECTION_LOST', peerId: 'away' };
+  const acknowledged = assert.rejects(connection.send('never there', { ack: true }), lost);
+  const reconnecting = once(connection, 'reconnecting', 10_000);
+  const closed = once(connection, 'close', 10_000);
+  await reconnecting;
+  const start = performance.now();
+  assert.equal((await closed).code, 'ERR_CONNECTION_LOST');
+  const ms = performance.now() - start;
+  assert.ok(ms >= timeouts.resume * 0.9 && ms < timeouts.resume + 1000, `${ms} ms`);
+  await acknowledged;
+  await peer.close();
+  await child.kill();
+});
+
 test('close() towards a frozen remote rejects ERR_CLOSE_TIMEOUT with the number of messages, and closes', async () => {
   const child = await remote('frozen');
   const peer = linkup.createPeer('closer', { brokerUrl: broker.url, timeouts: { close: 1000 } });

@@ -37,17 +37,18 @@ impl Good {
     }
 }
 
-/// The largest time that one signal took among all good pairs, each with `rounds`.
-async fn worst(pairs: &mut [Good], rounds: usize) -> Duration {
-    let mut worst = Duration::ZERO;
+/// How long a signal takes among all good pairs, each with `rounds`: the slowest but one in a hundred.
+async fn p99(pairs: &mut [Good], rounds: usize) -> Duration {
+    let mut times = Vec::new();
     for _ in 0..rounds {
         for (number, pair) in pairs.iter_mut().enumerate() {
             let began = std::time::Instant::now();
             pair.meets(number).await;
-            worst = worst.max(began.elapsed());
+            times.push(began.elapsed());
         }
     }
-    worst
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
 }
 
 /// Bytes of this process, which is the broker's and the clients'.
@@ -60,15 +61,18 @@ fn memory() -> u64 {
 const MIB: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_from_one_address_among_good_clients() {
+async fn a_flood_from_one_address_among_a_thousand_good_clients() {
+    // Many a shell allows 1024.
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("prlimit").args(["--pid", &pid, "--nofile=4096:"]).status();
     let mut options = Options::default();
     (options.limits.address_messages, options.limits.address_bytes) = (500, 1024 * 1024);
     let broker = behind_proxy(options);
     let mut pairs = Vec::new();
-    for number in 0..50 {
+    for number in 0..500 {
         pairs.push(Good::new(&broker, number).await);
     }
-    worst(&mut pairs, 1).await;
+    let alone = p99(&mut pairs, 1).await;
     let before = memory();
     // Twenty sockets that send as fast as they can, and come back when they are thrown out.
     let flood = |target: std::net::SocketAddr| async move {
@@ -91,9 +95,11 @@ async fn a_flood_from_one_address_among_good_clients() {
         floods.spawn(flood(broker.addresses()[0]));
     }
     until(|| async { refused(&broker, "address_messages") + refused(&broker, "address_connections") > 1_000 }).await;
-    // All of them meet, whatever the flood does: none is refused, none is lost, and none waits for seconds.
-    let slowest = worst(&mut pairs, 4).await;
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    // All of them meet, whatever the flood does: none is refused, none is lost, and hardly one waits for long, though the flood
+    // has this process's threads, too.
+    let flooded = p99(&mut pairs, 2).await;
+    println!("of a hundred signals 99 took {alone:?} at most, and in the flood {flooded:?}");
+    assert!(flooded < Duration::from_secs(1), "{flooded:?}");
     floods.shutdown().await;
     assert!(refused(&broker, "address_connections") > 0);
     assert!(metric(&broker, "linkup_dropped_total{reason=\"limit\"}") > 0);
@@ -101,7 +107,7 @@ async fn a_flood_from_one_address_among_good_clients() {
     let answered = metric(&broker, "linkup_messages_total{type=\"find\"}");
     assert!(answered < 30_000, "{answered}");
     assert!(memory() < before + 32 * MIB, "{} MiB more", (memory() - before) / MIB);
-    assert_eq!(broker.peers(), 100);
+    assert_eq!(broker.peers(), 1000);
 }
 
 #[tokio::test]
