@@ -245,6 +245,31 @@ sideBySide((name) => {
       }
     });
 
+    test('a file is dropped on the conversation, and beside it, where nothing comes of it', async () => {
+      const [from, to] = [await tab('nina'), await tab('otto')];
+      await connect(from, 'otto');
+      const drop = (where, file) =>
+        from.evaluate(
+          (where, file) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(['dropped'], file));
+            const target = document.querySelector(where);
+            const events = ['dragover', 'drop'].map((type) => {
+              const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true });
+              target.dispatchEvent(event);
+              return event;
+            });
+            return events.every((event) => event.defaultPrevented);
+          },
+          where,
+          file,
+        );
+      assert.ok(await drop('header', 'beside.txt'), 'the browser would open it');
+      assert.ok(await drop('.log', 'inside.txt'));
+      await sees(to, 'Received', '.transfer');
+      assert.deepEqual(await to.$$eval('.transfer a', (links) => links.map((link) => link.download)), ['inside.txt']);
+    });
+
     test('either side stops a file', async () => {
       const [from, to] = [await tab('ida'), await tab('jack')];
       await connect(from, 'jack');
