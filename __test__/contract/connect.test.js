@@ -17,6 +17,39 @@ test('connect resolves with an open connection', async () => {
   assert.equal(typeof stats, 'object');
 });
 
+test('stats say what has passed, as far as it is known', async () => {
+  const { ab, ba } = await pair();
+  const heard = collect(ba, 'message');
+  for (const text of ['x'.repeat(10_000), 'y'.repeat(10_000)]) await ab.send(text, { ack: true });
+  await heard.until(2);
+  // Chromium says for a while what it said before.
+  const measured = async (connection, name) => {
+    for (;;) {
+      const stats = await connection.stats();
+      if (!(stats[name] < 20_000)) return stats;
+    }
+  };
+  const sent = await within(measured(ab, 'bytesSent'), 'what was sent');
+  const received = await within(measured(ba, 'bytesReceived'), 'what was received');
+  for (const bytes of [sent.bytesSent, received.bytesReceived]) assert.ok(!(bytes > 25_000), `${bytes} bytes`);
+  for (const messages of [sent.messagesSent, received.messagesReceived])
+    assert.ok(!(messages < 2 || messages > 10), `${messages} messages`);
+  const { roundTripTime = 0 } = sent;
+  assert.ok(roundTripTime >= 0 && roundTripTime < 10, `${roundTripTime} s`);
+  assert.equal(sent.path, 'direct');
+});
+
+test('limits.connections: no more of its own, and none of others', async () => {
+  const limits = { connections: 1 };
+  const [a, b, c] = await Promise.all([registered('a', { limits }), registered('b'), registered('c')]);
+  const connection = await within(a.connect(b.id), 'connect');
+  await rejects(a.connect(c.id), 'ERR_DENIED', { peerId: c.id });
+  await rejects(c.connect(a.id), 'ERR_DENIED', { peerId: a.id });
+  assert.equal(connection.state, 'open');
+  await a.disconnect(b.id);
+  assert.equal((await within(c.connect(a.id), 'the next one')).state, 'open');
+});
+
 test('a peer without metadata has none', async () => {
   const { ab, ba } = await pair();
   assert.deepEqual([ab.metadata, ba.metadata], [undefined, undefined]);

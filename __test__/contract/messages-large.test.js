@@ -45,6 +45,17 @@ test('binary messages of any size arrive whole and in order between others, both
   }
 });
 
+test('one of 64 MiB, the most that there may be; one byte more is refused', async () => {
+  const { ab, ba } = await pair();
+  const most = 64 * MIB;
+  const heard = next(ba, 'message');
+  // JSON puts quotes around it.
+  assert.equal(await ab.send('x'.repeat(most - 2)), undefined);
+  assert.equal((await heard).length, most - 2);
+  await rejects(ab.send('x'.repeat(most - 1)), 'ERR_MESSAGE_TOO_LARGE');
+  assert.equal(await ab.close(), undefined);
+});
+
 test('a buffer and any view of one arrive as their bytes', async () => {
   const { a, b, ab, ba } = await pair();
   const messages = collect(ba, 'message');
