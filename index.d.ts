@@ -208,7 +208,7 @@ export interface PeerOptions {
   token?: string;
   /** How long things may take, in ms. */
   timeouts?: {
-    /** From `connect()` to an open connection. Default: 15000. */
+    /** From `connect()`, or from the registration where that is later, to an open connection. Default: 15000. */
     connect?: number;
     /** Silence after which a remote counts as gone. Default: 10000. */
     idle?: number;
