@@ -176,6 +176,8 @@ class PeerCore {
     const { connect } = this.settings.engine.timeouts;
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`no answer within ${connect} ms`)), connect);
+      // Whether the process lives on is the peer's matter.
+      late.unref?.();
       this.#hurry = () => reject(this.closedError());
       Promise.resolve(promise)
         .then(resolve, reject)

@@ -13,7 +13,7 @@ const bin = (name) => path.join(root, 'node_modules/.bin', name);
 const TSC = path.join(root, 'node_modules/@typescript/native/bin/tsc');
 
 /** Crates of others that we have changed: their style is not ours. */
-const vendored = fs.readdirSync(path.join(root, 'vendor'));
+const oursOnly = fs.readdirSync(path.join(root, 'vendor')).flatMap((name) => ['--exclude', name]);
 
 /** The test files below a folder of `__test__`. */
 function tests(folder) {
@@ -36,16 +36,7 @@ const quiet = process.env.CI ? ['--no-fail-fast', '--status-level', 'fail', '--f
 const steps = {
   'rust format': () => run('cargo', ['fmt', '--all', '--check']),
   'js lint': () => run(bin('biome'), ['check']),
-  'rust lint': () =>
-    run('cargo', [
-      'clippy',
-      '--workspace',
-      ...vendored.flatMap((name) => ['--exclude', name]),
-      '--all-targets',
-      '--',
-      '-D',
-      'warnings',
-    ]),
+  'rust lint': () => run('cargo', ['clippy', '--workspace', ...oursOnly, '--all-targets', '--', '-D', 'warnings']),
   'rust licences and layers': () => {
     if (has('cargo', ['deny', '--version']))
       return run('cargo', ['deny', 'check', '--hide-inclusion-graph', 'licenses', 'bans', 'sources']);
@@ -53,7 +44,7 @@ const steps = {
     return !process.env.CI;
   },
   'rust tests': () => run('cargo', nextest ? ['nextest', 'run', '--workspace', ...quiet] : ['test', '--workspace']),
-  'rust doc tests': () => run('cargo', ['test', '--workspace', '--doc', '--quiet']),
+  'rust doc tests': () => run('cargo', ['test', '--workspace', ...oursOnly, '--doc', '--quiet']),
   'generated files': () => run('git', ['diff', '--exit-code', '--stat', '--', 'binding.js', 'binding.d.ts']),
   // By its path: TypeDoc brings an older one, whose command has the same name.
   types: () => run(process.execPath, [TSC, '--noEmit', '-p', '__test__/types']) && node('types'),

@@ -137,9 +137,12 @@ class PagePeer extends Signaling {
     // Our own close says how it ended.
     if (link.state === CLOSING || link.ending) return;
     if (!link.isAttempt) return this.end(link, link.farewell);
+    // Perhaps it does not like the path, or has given up a call of its own: it says so by the broker, which is slower.
+    if (link.wanted && link.kind === LINKUP && !link.retried) {
+      link.retried = true;
+      return this.callAgain(link);
+    }
     const message = `${JSON.stringify(link.remote)} closed the connection before it was open`;
-    // Perhaps it is the path that it does not like: it says so by the broker, which is slower.
-    if (this.lookAgain(link, failure('ERR_ICE_FAILED', message))) return;
     this.giveUp(link, failure('ERR_CONNECTION_CLOSED', message));
   }
 

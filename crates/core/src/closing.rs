@@ -61,14 +61,14 @@ impl Peer {
             }
             // Our own close says how it ended.
             State::Closing | State::Resuming { closing: true, .. } => {}
+            // Perhaps it does not like the path, or has given up a call of its own: it says so by the broker, which is slower.
+            _ if link.wanted && link.kind == Kind::Linkup && !link.retried => {
+                link.retried = true;
+                self.call_again(now, key);
+            }
             _ => {
                 let message = format!("{:?} closed the connection before it was open", link.remote);
-                let error = Error::new(ErrorCode::ConnectionClosed, message);
-                // Perhaps it is the path that it does not like: it says so by the broker, which is slower.
-                let pathless = Error { code: ErrorCode::IceFailed, ..error.clone() };
-                if !self.look_for_another_path(now, key, &pathless) {
-                    self.give_up(now, key, error);
-                }
+                self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
             }
         }
     }

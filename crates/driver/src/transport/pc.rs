@@ -850,6 +850,22 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
+    async fn a_remote_that_gives_up_at_the_last_moment_is_heard() {
+        for polls in 0..20 {
+            let (mut a, mut b, channel) = pair(true);
+            opened(&mut a, &mut b, channel).await;
+            // However far the remote is.
+            for _ in 0..polls {
+                let _ = tokio::time::timeout(Duration::from_millis(1), b.next()).await;
+                let _ = tokio::time::timeout(Duration::from_millis(1), a.next()).await;
+            }
+            b.close().await;
+            let heard = async { while !matches!(a.next().await, Signal::Closed(closed) if closed == channel) {} };
+            assert!(tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok(), "{polls}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_that_does_not_waits_for_that() {
         let (mut a, mut b, channel) = pair(false);
         opened(&mut a, &mut b, channel).await;
