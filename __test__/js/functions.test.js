@@ -31,8 +31,11 @@ test('iceServers that cannot be fetched are an error event; the peer starts with
   }
 });
 
-test('functions that never answer hold up neither a call for longer than it may take, nor close()', async () => {
+test('functions that never answer hold up neither a call for longer than it may take, nor close()', async (t) => {
   const { createPeer } = memory();
+  // The engine would keep the process.
+  const held = setInterval(() => {}, 1000);
+  t.after(() => clearInterval(held));
   createPeer('b');
   const never = () => new Promise(() => {});
   const login = { claims: () => {}, verify: () => {} };
