@@ -97,8 +97,8 @@ test('an id that is taken: an error event, and the owner keeps it', async () => 
   assert.equal(error.code, 'ERR_ID_TAKEN');
   assert.ok(error instanceof linkup.LinkupError);
   const b = await registered('b');
-  for (const call of [stranger.connect(b.id), stranger.send(b.id, 1), stranger.find(b.id)])
-    await rejects(call, 'ERR_ID_TAKEN', { peerId: b.id });
+  const calls = [stranger.connect(b.id), stranger.send(b.id, 1), stranger.find(b.id)];
+  await Promise.all(calls.map((call) => rejects(call, 'ERR_ID_TAKEN', { peerId: b.id })));
   const message = next(owner, 'message');
   await b.send(owner.id, 'hi');
   assert.deepEqual(await message, { from: b.id, message: 'hi' });

@@ -82,10 +82,12 @@ test('await send() is back-pressure: what waits stays bounded, however much is s
 test('without awaiting, more than limits.bufferedBytes is refused; what was taken arrives', async () => {
   const { b, ab, ba } = await pair({ limits: { bufferedBytes: 300_000, highWaterMark: 100_000 } });
   const messages = collect(ba, 'message');
-  const sends = Array.from({ length: 50 }, (_, i) => ab.send(String(i).padEnd(20_000, 'x')));
+  // The network takes some of it meanwhile.
+  const texts = Array.from({ length: 500 }, (_, i) => String(i).padEnd(20_000, 'x'));
+  const sends = texts.map((text) => ab.send(text));
   const results = await within(Promise.allSettled(sends), 'send');
   const taken = results.flatMap(({ status }, i) => (status === 'fulfilled' ? [i] : []));
-  assert.ok(taken.length >= 10 && taken.length < 50, `${taken.length} taken`);
+  assert.ok(taken.length >= 10 && taken.length < texts.length, `${taken.length} taken`);
   for (const [i, { status }] of results.entries()) {
     if (status === 'rejected') await rejects(sends[i], 'ERR_BUFFER_FULL', { peerId: b.id });
   }

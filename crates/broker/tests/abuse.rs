@@ -98,7 +98,7 @@ async fn a_flood_from_one_address_among_a_thousand_good_clients() {
     // All of them meet, whatever the flood does: none is refused, none is lost, and hardly one waits for long, though the flood
     // has this process's threads, too.
     let flooded = p99(&mut pairs, 2).await;
-    println!("of a hundred signals 99 took {alone:?} at most, and in the flood {flooded:?}");
+    eprintln!("of a hundred signals 99 took {alone:?} at most, and in the flood {flooded:?}");
     assert!(flooded < Duration::from_secs(1), "{flooded:?}");
     floods.shutdown().await;
     assert!(refused(&broker, "address_connections") > 0);
