@@ -25,6 +25,11 @@ function checkType(value, type, name) {
   check(type === 'object' ? isObject(value) : typeof value === type, name, `must be of type ${type}`);
 }
 
+/** The same for each of `types`, by its name. */
+function checkTypes(given, types, prefix) {
+  for (const [name, type] of Object.entries(types)) checkType(given[name], type, `${prefix}.${name}`);
+}
+
 /** Throws unless `options` is an object with these names and no others. */
 function checkNames(options, names, prefix = 'options') {
   check(isObject(options), prefix, 'must be of type object');
@@ -56,4 +61,4 @@ function checkNumbers(given, defaults, name) {
   return result;
 }
 
-module.exports = { check, checkNames, checkNumbers, checkText, checkType, checkWhole, isObject };
+module.exports = { check, checkNames, checkNumbers, checkText, checkType, checkTypes, checkWhole, isObject };

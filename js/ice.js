@@ -1,7 +1,7 @@
 'use strict';
 // ICE servers, as RTCConfiguration has them. Knows their shape only.
 
-const { check, checkType } = require('./check');
+const { check, checkTypes } = require('./check');
 
 /** A checked copy of a list of ICE servers, `urls` always a list. `name` is the option, for the TypeError. */
 function iceServersOf(servers, name) {
@@ -11,8 +11,7 @@ function iceServersOf(servers, name) {
     const valid = urls.length > 0 && urls.every((url) => typeof url === 'string' && /^(stun|turn)s?:/.test(url));
     check(valid, `${name}[${i}].urls`, 'must be one or more stun: or turn: URLs');
     const { username, credential } = server;
-    for (const [key, value] of Object.entries({ username, credential }))
-      checkType(value, 'string', `${name}[${i}].${key}`);
+    checkTypes(server, { username: 'string', credential: 'string' }, `${name}[${i}]`);
     const asks = urls.some((url) => url.startsWith('turn'));
     check(!asks || (username && credential), `${name}[${i}]`, 'a TURN server needs username and credential');
     return { urls, username, credential };

@@ -6,7 +6,7 @@ const { callOptions, onAbort } = require('./abort');
 const { Connection } = require('./connection');
 const { LinkupError, bufferFull, connectionClosed, unsupported } = require('./errors');
 const { stranger } = require('./identity');
-const { checkSize, sizeOf, tooLarge } = require('./message');
+const { checkSize, hasRoom, sizeOf, tooLarge } = require('./message');
 const { Loops } = require('./messages');
 const { Streams, checkStream } = require('./streams');
 const { deferred, settle } = require('./waiting');
@@ -336,10 +336,8 @@ class Link {
 
   #enqueue(data, how) {
     const bytes = sizeOf(data);
-    const { bufferedBytes, highWaterMark } = this.roster.limits;
-    // The engine's rule, too: a large message goes where few wait.
-    const goes = bytes > highWaterMark && this.#queued <= highWaterMark;
-    if (this.#queued + bytes > bufferedBytes && !goes) throw bufferFull(bufferedBytes, this.remote);
+    const { limits } = this.roster;
+    if (!hasRoom(this.#queued, bytes, limits)) throw bufferFull(limits.bufferedBytes, this.remote);
     this.#queued += bytes;
     // The application's bytes may be others when the connection is open.
     const kept = typeof data === 'string' ? data : new Uint8Array(data);

@@ -40,6 +40,14 @@ function checkSize(data, limit, peerId) {
   if (size > limit) throw tooLarge(size, limit, peerId);
 }
 
+/**
+ * Whether a message of `size` bytes may wait behind `waiting` others. Who has waited for room may send any, also one as large
+ * as the whole buffer. The same in Rust: crates/driver/src/link.rs.
+ */
+function hasRoom(waiting, size, { bufferedBytes, highWaterMark }) {
+  return waiting + size <= bufferedBytes || (size > highWaterMark && waiting <= highWaterMark);
+}
+
 function tooLarge(size, limit, peerId) {
   const message = `the message has ${size} bytes, the limit is ${limit}`;
   return new LinkupError('ERR_MESSAGE_TOO_LARGE', message, { peerId, details: { size, limit } });
@@ -65,4 +73,4 @@ function utf8Length(text) {
   return bytes;
 }
 
-module.exports = { encode, bytesOf, checkSize, sizeOf, tooLarge, utf8, utf8Length };
+module.exports = { encode, bytesOf, checkSize, hasRoom, sizeOf, tooLarge, utf8, utf8Length };

@@ -8,6 +8,7 @@ const { Logins } = require('./logins');
 const { stranger } = require('./identity');
 const { checkId } = require('./options');
 const { Roster } = require('./roster');
+const { deferred, inTime } = require('./waiting');
 
 class PeerCore {
   state = 'connecting';
@@ -22,7 +23,8 @@ class PeerCore {
   #ended;
   // The end of a connection while the peer closes.
   #lost;
-  #hurry = () => {};
+  // Rejects when the peer is closed.
+  #leaving = deferred();
   #warned = new Set();
   #logins;
 
@@ -173,16 +175,7 @@ class PeerCore {
 
   /** What an application's function promises, unless that takes longer than a call may, or the peer is closed meanwhile. */
   #soon(promise) {
-    const { connect } = this.settings.engine.timeouts;
-    return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`no answer within ${connect} ms`)), connect);
-      // Whether the process lives on is the peer's matter.
-      late.unref?.();
-      this.#hurry = () => reject(this.closedError());
-      Promise.resolve(promise)
-        .then(resolve, reject)
-        .finally(() => clearTimeout(late));
-    });
+    return inTime(Promise.race([promise, this.#leaving.promise]), this.settings.engine.timeouts.connect);
   }
 
   /** The application's own ID token, and another one before it expires. */
@@ -211,7 +204,7 @@ class PeerCore {
     this.state = 'closed';
     this.#logins.stop();
     const pending = this.roster.closing();
-    this.#hurry();
+    this.#leaving.reject(this.closedError());
     await this.#created;
     const results = await Promise.allSettled(pending);
     const late = results.map(({ value }) => value).find((error) => error !== undefined);

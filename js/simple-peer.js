@@ -1,7 +1,7 @@
 'use strict';
 // `options.simplePeer`: the options of the library simple-peer that mean something here, and a warning about the rest.
 
-const { check, checkNumbers, checkType, checkWhole } = require('./check');
+const { check, checkNumbers, checkType, checkTypes, checkWhole } = require('./check');
 
 const TYPES = {
   trickle: 'boolean',
@@ -24,7 +24,7 @@ function readSimplePeer(given = {}, warn) {
   checkType(given, 'object', prefix);
   const ignored = Object.keys(given).filter((name) => given[name] !== undefined && !Object.hasOwn(TYPES, name));
   if (ignored.length > 0) warn(`${prefix}: ${ignored.join(', ')} are ignored`);
-  for (const [name, type] of Object.entries(TYPES)) checkType(given[name], type, `${prefix}.${name}`);
+  checkTypes(given, TYPES, prefix);
   const { trickle = true, config = {}, channelName, channelConfig, sdpTransform, iceCompleteTimeout } = given;
   return {
     trickle,
@@ -39,9 +39,8 @@ function readSimplePeer(given = {}, warn) {
 /** A checked copy of an RTCDataChannelInit. */
 function readChannel(given, name) {
   if (!given) return;
-  const { ordered, protocol, negotiated, maxPacketLifeTime, maxRetransmits, id } = given;
-  for (const [key, value] of Object.entries({ ordered, negotiated })) checkType(value, 'boolean', `${name}.${key}`);
-  checkType(protocol, 'string', `${name}.protocol`);
+  checkTypes(given, { ordered: 'boolean', negotiated: 'boolean', protocol: 'string' }, name);
+  const { negotiated, maxPacketLifeTime, maxRetransmits, id } = given;
   for (const [key, value] of Object.entries({ maxPacketLifeTime, maxRetransmits, id }))
     if (value !== undefined) checkWhole(value, MOST, `${name}.${key}`, 0);
   const both = maxPacketLifeTime !== undefined && maxRetransmits !== undefined;

@@ -23,4 +23,14 @@ function deferred() {
   return result;
 }
 
-module.exports = { deferred, settle };
+/** What `promise` comes to, unless that takes longer than `ms`. `holds`: so long it keeps Node.js running. */
+function inTime(promise, ms, holds) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    if (!holds) timer.unref?.();
+  });
+  return Promise.race([late, promise]).finally(() => clearTimeout(timer));
+}
+
+module.exports = { deferred, inTime, settle };

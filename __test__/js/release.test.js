@@ -15,14 +15,13 @@ test('the notes of a version are its part of the changelog', () => {
 });
 
 test('packages name their repository: npm refuses provenance without', () => {
-  const fs = require('node:fs');
-  const root = path.join(__dirname, '../..');
-  const folders = fs.readdirSync(path.join(root, 'npm')).map((name) => `npm/${name}`);
-  assert.ok(folders.length > 5);
-  for (const directory of [undefined, ...folders]) {
-    const { repository } = require(path.join(root, directory ?? '', 'package.json'));
+  const packages = versions().filter(([file]) => file.endsWith('package.json'));
+  assert.ok(packages.length > 6);
+  for (const [file] of packages) {
+    const directory = path.dirname(file);
     const url = 'git+https://github.com/linkup/linkup.git';
-    assert.deepEqual(repository, { type: 'git', url, ...(directory && { directory }) });
+    const expected = { type: 'git', url, ...(directory !== '.' && { directory }) };
+    assert.deepEqual(require(path.join(__dirname, '../..', file)).repository, expected);
   }
 });
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use linkup_core::wire::{Arrival, Budget, Incoming, Ledger};
+use linkup_fuzz::steps;
 use linkup_proto::frame::MIN_WINDOW;
 
 const MESSAGE_BYTES: usize = 10_000;
@@ -17,15 +18,12 @@ fuzz_target!(|input: &[u8]| {
     let mut ledger = Ledger::new(MIN_WINDOW);
     let mut now = Instant::now();
     let mut unread = Vec::new();
-    let mut rest = input;
-    while let [what, length, tail @ ..] = rest {
-        let (frame, next) = tail.split_at(usize::from(*length).min(tail.len()));
-        rest = next;
+    for ([what, length], frame) in steps(input) {
         let arrival = match what % 4 {
             0 | 1 => incoming.handle_frame(now, Bytes::copy_from_slice(frame)),
             2 => incoming.handle_text(now, String::from_utf8_lossy(frame).into_owned()),
             _ => {
-                now += Duration::from_millis(u64::from(*length) * 100);
+                now += Duration::from_millis(u64::from(length) * 100);
                 if let Some((_, receipt)) = unread.pop() {
                     incoming.handed(now, &receipt);
                 }

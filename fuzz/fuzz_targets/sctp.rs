@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use linkup_fuzz::steps;
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Payload,
     PayloadProtocolIdentifier, ServerConfig, TransportConfig,
@@ -114,27 +115,21 @@ fn chunk(kind: u8, flags: u8, value: &[u8]) -> Vec<u8> {
 fuzz_target!(|data: &[u8]| {
     let mut now = Instant::now();
     let Some((mut ends, tag, tsns)) = associated(now) else { panic!("no association") };
-    let mut rest = data;
-    while let Some((&[kind, length], more)) = rest.split_first_chunk() {
-        let (step, after) = more.split_at(more.len().min(length.into()));
-        rest = after;
+    // The TSN that is so far from the first one of an end.
+    let near = |end: usize, offset: &u8| tsns[end].wrapping_add(*offset as i8 as u32).to_be_bytes();
+    for ([kind, _], step) in steps(data) {
         let chunks = match (kind % 8, step) {
             (0, raw) => raw.to_vec(),
             (1, [kind, flags, value @ ..]) => chunk(*kind, *flags, value),
             // Numbers that make sense, more or less: DATA, SACK, FORWARD-TSN.
             (2, [flags, offset, stream, sequence, data @ ..]) => {
-                let tsn = tsns[1].wrapping_add(*offset as i8 as u32);
                 let stream = [0, *stream, 0, *sequence, 0, 0, 0, 53];
-                chunk(0, *flags, &[&tsn.to_be_bytes(), &stream[..], data].concat())
+                chunk(0, *flags, &[&near(1, offset), &stream[..], data].concat())
             }
             (3, [offset, gaps, duplicates, more @ ..]) => {
-                let tsn = tsns[0].wrapping_add(*offset as i8 as u32);
-                chunk(3, 0, &[&tsn.to_be_bytes()[..], &[0, 1, 0, 0, 0, *gaps, 0, *duplicates], more].concat())
+                chunk(3, 0, &[&near(0, offset)[..], &[0, 1, 0, 0, 0, *gaps, 0, *duplicates], more].concat())
             }
-            (4, [offset, streams @ ..]) => {
-                let tsn = tsns[1].wrapping_add(*offset as i8 as u32);
-                chunk(192, 0, &[&tsn.to_be_bytes(), streams].concat())
-            }
+            (4, [offset, streams @ ..]) => chunk(192, 0, &[&near(1, offset), streams].concat()),
             (5, [hundredths, ..]) => {
                 now += Duration::from_millis(10 * u64::from(*hundredths));
                 ends.iter_mut().for_each(|end| end.wait(now));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
+use linkup_fuzz::steps;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::Endpoint;
@@ -49,11 +50,8 @@ fuzz_target!(|data: &[u8]| {
     let mut now = Instant::now();
     let mut ends = [Some(server.clone()), None].map(|config| Endpoint::new(REMOTE, TransportProtocol::UDP, config));
     ends[1].connect(now, REMOTE, client.clone(), None).expect("a handshake");
-    let mut rest = data;
     let mut old = BytesMut::new();
-    while let Some((&[kind, to, length], more)) = rest.split_first_chunk() {
-        let (step, after) = more.split_at(more.len().min(length.into()));
-        rest = after;
+    for ([kind, to, _], step) in steps(data) {
         let to = usize::from(to % 2);
         match (kind % 4, step) {
             (0, raw) => drop(ends[to].read(now, REMOTE, None, BytesMut::from(raw))),

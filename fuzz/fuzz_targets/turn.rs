@@ -4,13 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use linkup_broker::turn_fuzzing::Client;
+use linkup_fuzz::steps;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut client) = Client::new() else { return };
-    let mut rest = data;
-    while let Some((&[kind, length], more)) = rest.split_first_chunk() {
-        let (step, after) = more.split_at(more.len().min(length.into()));
-        rest = after;
+    for ([kind, _], step) in steps(data) {
         match (kind % 5, step) {
             (0, packet) => client.packet(packet),
             (1, [method, attributes @ ..]) => client.signed(*method % 16, attributes),

@@ -1,19 +1,16 @@
 'use strict';
 // Asks a server for JSON that it may not make large, late or somebody else's.
 
+const { inTime } = require('../waiting');
+
 const MAX_BYTES = 256 * 1024;
 
 /** The JSON at `url`; rejects where it does not come whole within `timeout` ms. */
 async function fetchJson(url, { fetch, timeout }) {
   const controller = new AbortController();
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeout} ms`)), timeout);
-  });
   try {
-    return await Promise.race([late, read(url, fetch, controller.signal)]);
+    return await inTime(read(url, fetch, controller.signal), timeout, true);
   } finally {
-    clearTimeout(timer);
     // Ends what is still under way: there is nothing more to learn from it.
     controller.abort();
   }

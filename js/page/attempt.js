@@ -114,6 +114,14 @@ class Attempts extends Books {
     this.begin(link);
   }
 
+  /** The same, but only once: the remote may have given up nothing but a call of its own, or may mean it. False: it was. */
+  callOnceMore(link) {
+    if (link.retried) return false;
+    link.retried = true;
+    this.callAgain(link);
+    return true;
+  }
+
   /** The broker is back: goes on with what needs it, and says again what it may have lost. */
   brokerIsBack(link) {
     if (link.state === WAITING) this.begin(link);

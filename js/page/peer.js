@@ -138,10 +138,7 @@ class PagePeer extends Signaling {
     if (link.state === CLOSING || link.ending) return;
     if (!link.isAttempt) return this.end(link, link.farewell);
     // Perhaps it does not like the path, or has given up a call of its own: it says so by the broker, which is slower.
-    if (link.wanted && link.kind === LINKUP && !link.retried) {
-      link.retried = true;
-      return this.callAgain(link);
-    }
+    if (link.wanted && link.kind === LINKUP && this.callOnceMore(link)) return;
     const message = `${JSON.stringify(link.remote)} closed the connection before it was open`;
     this.giveUp(link, failure('ERR_CONNECTION_CLOSED', message));
   }

@@ -4,7 +4,7 @@
 // The same rules in Rust: crates/core/src/wire/{outgoing,ledger}.rs.
 
 const EVENTS = require('../events');
-const { utf8Length, utf8 } = require('../message');
+const { hasRoom, utf8Length, utf8 } = require('../message');
 const { Fifo } = require('./fifo');
 const { Flight } = require('./flight');
 const { BEGIN, BINARY, FRAME_COST, MAX_BODY, MAX_HEADER, MORE, PING, encodeFrame } = require('./frame');
@@ -139,22 +139,20 @@ class Sender {
 
   /** The engine's `send()`. */
   send(data, token) {
-    const { bufferedBytes, highWaterMark } = this.options.limits;
+    const { limits } = this.options;
     const text = typeof data === 'string';
     if (this.#refuses) return -1;
     if (!this.framed && (token || !text)) return -4;
     const size = text ? utf8Length(data) : data.length;
     if (size > this.maxMessage) return -3;
-    const before = this.buffered;
-    // Whoever has waited for room may send any message, also one as large as the whole buffer.
-    if (before + size > bufferedBytes && (size <= highWaterMark || before > highWaterMark)) return -2;
+    if (!hasRoom(this.buffered, size, limits)) return -2;
     this.#messages.push(text ? data : size > this.#most ? new Uint8Array(data) : encodeFrame([BINARY], data));
     this.#messages.push(size);
     this.#messages.push(token);
     if (token) this.#tokens.add(token);
     this.#queued += size;
     this.pump();
-    if (this.buffered <= highWaterMark) return 0;
+    if (this.buffered <= limits.highWaterMark) return 0;
     this.#full = true;
     return 1;
   }

@@ -229,10 +229,9 @@ class Signaling extends Resume {
     if (link.state === ANSWERING && link.wanted && unwilling) {
       // The remote does not want its own call any more. That says nothing about ours.
       this.callAgain(link);
-    } else if ([CALLING, CONNECTING].includes(link.state) && unwilling && !link.retried) {
-      // It had taken our call as the answer to its own. Once: it may as well have closed what was open there.
-      link.retried = true;
-      this.callAgain(link);
+    } else if ([CALLING, CONNECTING].includes(link.state) && unwilling && this.callOnceMore(link)) {
+      // It had taken our call as the answer to its own, or it has closed what was open there.
+      return;
     } else if (link.state === OPEN) this.part(link, farewell, LEAVE_AFTER);
     // Nothing more can be on its way.
     else if (link.state === RESUMING && !link.ending) this.end(link, farewell);

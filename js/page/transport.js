@@ -22,11 +22,11 @@ const REST_OF_IDLE = 0.4;
  * content with a path write every 2.5 s.
  */
 const BEAT = 0.05;
-/** The least timeouts.idle for which that is often enough what a browser asks by itself. */
-const OFTEN = 10_000;
 const LONGEST_BEAT = 500;
 const QUIET = 4;
 const SILENT = 6;
+/** The least timeouts.idle for which a browser that asks by itself asks often enough. */
+const OFTEN = 10_000;
 /** States in which the browser hears the remote. */
 const HEARD = ['connected', 'completed'];
 /** Says in an offer that neither side uses a TURN server: there is one on the way already. */

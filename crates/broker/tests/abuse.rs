@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Client, behind_proxy, code, metric, refused, start, status, until, within};
+use common::{Client, allow_sockets, behind_proxy, code, metric, refused, start, status, until, within};
 use linkup_broker::{Broker, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,9 +62,7 @@ const MIB: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_from_one_address_among_a_thousand_good_clients() {
-    // Many a shell allows 1024.
-    let pid = std::process::id().to_string();
-    let _ = std::process::Command::new("prlimit").args(["--pid", &pid, "--nofile=4096:"]).status();
+    allow_sockets(4096);
     let mut options = Options::default();
     (options.limits.address_messages, options.limits.address_bytes) = (500, 1024 * 1024);
     let broker = behind_proxy(options);

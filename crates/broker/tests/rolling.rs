@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::nodes::{Program, settle};
 use common::redis::RedisServer;
-use common::{Client, until};
+use common::{Client, allow_sockets, until};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval_at, sleep};
@@ -156,9 +156,7 @@ fn hear(peer: usize, text: &str, waiting: &mut BTreeMap<usize, usize>, ledger: &
 async fn two_brokers_are_restarted_under_a_thousand_peers() {
     let Some(redis) = RedisServer::start(&[]) else { return };
     settle(&redis);
-    // Many a shell allows 1024; the brokers inherit it.
-    let pid = std::process::id().to_string();
-    let _ = std::process::Command::new("prlimit").args(["--pid", &pid, "--nofile=4096:"]).status();
+    allow_sockets(4096);
     let url = redis.url();
     let mut programs = [Program::start(&url, LEASE), Program::start(&url, LEASE)];
     let ledger = Shared::default();

@@ -137,6 +137,14 @@ impl Peer {
         self.start(now, key);
     }
 
+    /// The same, but only once: the remote may have given up nothing but a call of its own, or may mean it. False: it was.
+    pub(crate) fn call_once_more(&mut self, now: Instant, key: Key) -> bool {
+        let Some(link) = self.links.get_mut(&key).filter(|link| !link.retried) else { return false };
+        link.retried = true;
+        self.call_again(now, key);
+        true
+    }
+
     /// The broker is back: goes on with what needs it, and says again what it may have lost.
     pub(crate) fn broker_is_back(&mut self, now: Instant, key: Key) {
         let Some(link) = self.links.get(&key) else { return };

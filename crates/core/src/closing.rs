@@ -61,14 +61,13 @@ impl Peer {
             }
             // Our own close says how it ended.
             State::Closing | State::Resuming { closing: true, .. } => {}
-            // Perhaps it does not like the path, or has given up a call of its own: it says so by the broker, which is slower.
-            _ if link.wanted && link.kind == Kind::Linkup && !link.retried => {
-                link.retried = true;
-                self.call_again(now, key);
-            }
             _ => {
+                // Perhaps it does not like the path, or has given up a call of its own: it says so by the broker, which is slower.
+                let may_come = link.wanted && link.kind == Kind::Linkup;
                 let message = format!("{:?} closed the connection before it was open", link.remote);
-                self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
+                if !may_come || !self.call_once_more(now, key) {
+                    self.give_up(now, key, Error::new(ErrorCode::ConnectionClosed, message));
+                }
             }
         }
     }

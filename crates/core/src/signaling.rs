@@ -385,10 +385,11 @@ impl Peer {
         match link.state {
             // The remote does not want its own call any more. That says nothing about ours.
             State::Answering if link.wanted && changed_its_mind => self.call_again(now, key),
-            // It had taken our call as the answer to its own. Once: it may as well have closed what was open there.
-            State::Calling | State::Connecting if changed_its_mind && !link.retried => {
-                link.retried = true;
-                self.call_again(now, key);
+            // It had taken our call as the answer to its own, or it has closed what was open there.
+            State::Calling | State::Connecting if changed_its_mind => {
+                if !self.call_once_more(now, key) {
+                    self.end(now, key, Some(error), None);
+                }
             }
             // We are about to find the same, and know more about it.
             State::Connecting | State::Answering if code == ErrorCode::IceFailed => {

@@ -61,6 +61,12 @@ pub fn status(result: Result<Client, Error>) -> u16 {
     }
 }
 
+/// Lets this process have so many sockets, and what it starts: many a shell allows 1024.
+pub fn allow_sockets(count: usize) {
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]).status();
+}
+
 /// Asks again until the answer is yes. Nothing tells from outside when a socket's end is noticed.
 pub async fn until(mut question: impl AsyncFnMut() -> bool) {
     within(async {

@@ -712,6 +712,13 @@ pub(super) mod tests {
         now: Instant,
     }
 
+    /// Hands a packet of the other side over.
+    fn arrive(end: &mut Pc, now: Instant, TaggedBytesMut { transport, message, .. }: TaggedBytesMut) {
+        let (local_addr, peer_addr) = (transport.peer_addr, transport.local_addr);
+        let transport = TransportContext { local_addr, peer_addr, ..transport };
+        end.feed(TaggedBytesMut { now, transport, message });
+    }
+
     /// A call where everything, the offer and the answer, too, takes `way`. The clock is the test's. `lost`
     /// says of each packet whether it is; `strange` is what a stranger sends to both sides all the time.
     fn call(way: Duration, strange: &[&[u8]], mut lost: impl FnMut(usize) -> bool) -> Call {
@@ -736,10 +743,8 @@ pub(super) mod tests {
                 ends[0].set_remote(answer).unwrap();
             }
             while under_way.front().is_some_and(|(at, ..)| *at <= now) {
-                let (now, to, TaggedBytesMut { transport, message, .. }) = under_way.pop_front().unwrap();
-                let transport =
-                    TransportContext { local_addr: transport.peer_addr, peer_addr: transport.local_addr, ..transport };
-                ends[to].feed(TaggedBytesMut { now, transport, message });
+                let (now, to, packet) = under_way.pop_front().unwrap();
+                arrive(&mut ends[to], now, packet);
                 ends[to].handle_timeout(now);
             }
             for (from, end) in ends.iter_mut().enumerate() {
@@ -834,11 +839,9 @@ pub(super) mod tests {
             for from in 0..2 {
                 ends[from].handle_timeout(now);
                 ends[from].pump();
-                for TaggedBytesMut { transport, message, .. } in std::mem::take(&mut ends[from].out) {
-                    let (local_addr, peer_addr) = (transport.peer_addr, transport.local_addr);
-                    let transport = TransportContext { local_addr, peer_addr, ..transport };
+                for packet in std::mem::take(&mut ends[from].out) {
                     if now < start + rest {
-                        ends[1 - from].feed(TaggedBytesMut { now, transport, message });
+                        arrive(&mut ends[1 - from], now, packet);
                     }
                 }
             }
