@@ -210,6 +210,28 @@ function suite(name, { open, blank, brokerOf }) {
     await page.close();
   });
 
+  test('stats name the path also while the browser asks the remote for consent again', async () => {
+    const page = await blank();
+    const path = await page.evaluate(async (name) => {
+      class Asking extends RTCPeerConnection {
+        async getStats() {
+          const entries = [...(await super.getStats())];
+          const asking = (entry) => (entry.state === 'succeeded' ? { ...entry, state: 'in-progress' } : entry);
+          return new Map(entries.map(([id, entry]) => [id, asking(entry)]));
+        }
+      }
+      const a = linkup.createPeer(`asks-a-${name}`, { brokerUrl, RTCPeerConnection: Asking });
+      const b = linkup.createPeer(`asks-b-${name}`, { brokerUrl });
+      await new Promise((resolve) => b.on('register', resolve));
+      const connection = await a.connect(b.id);
+      const { path } = await connection.stats();
+      await Promise.all([a.close(), b.close()]);
+      return path;
+    }, name);
+    assert.equal(path, 'direct');
+    await page.close();
+  });
+
   // Chromium does that to one in a thousand, some time after it was open.
   test('a channel that is taken for one that is still connecting is replaced', async () => {
     const page = await blank();

@@ -148,8 +148,10 @@ class Transport extends Channel {
     report.forEach((entry) => {
       if (entry.type === 'data-channel') channel = entry;
       this.#often ||= this.options.timeouts.idle >= OFTEN && 'consentRequestsSent' in entry;
-      // Firefox has `selected`.
-      if (entry.selected ?? (entry.nominated && entry.state === 'succeeded')) pair = entry;
+      // Not the pair that has succeeded: while Chromium asks for consent again, none has.
+      if (entry.type === 'transport') pair = report.get(entry.selectedCandidatePairId) ?? pair;
+      // Firefox says it so.
+      if (entry.selected) pair = entry;
     });
     const { bytesSent, bytesReceived, messagesSent, messagesReceived } = channel ?? {};
     const candidate = (id) => {

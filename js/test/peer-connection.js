@@ -115,6 +115,7 @@ class PeerConnection {
     const pair = this.#pair();
     if (!pair) return report;
     const way = this.way;
+    report.set('transport', { id: 'transport', type: 'transport', selectedCandidatePairId: 'pair' });
     report.set('pair', {
       id: 'pair',
       type: 'candidate-pair',
