@@ -20,6 +20,8 @@ const { commands, readPage } = require('./markdown');
 
 const PLATFORMS = fs.readdirSync(path.join(root, 'npm'));
 const MEGABYTE = 1e6;
+/** Of the binary, in megabytes; 6 are the goal. Without LTO it has 8.7. */
+const MAX_SIZE = 7.4;
 
 let folder;
 let project;
@@ -69,9 +71,14 @@ before(async () => {
   run('npm', ['install', ...packages], project);
   console.log(`npm install: ${Math.round(performance.now() - installing)} ms`);
   for (const tarball of packages) console.log(`${path.basename(tarball)}: ${fs.statSync(tarball).size} bytes`);
-  console.log(`${binary}: ${(fs.statSync(path.join(root, binary)).size / MEGABYTE).toFixed(1)} MB`);
 });
 after(() => folder && fs.rmSync(folder, { recursive: true, force: true }));
+
+test('the binary is no larger than it has to be', () => {
+  const size = fs.statSync(path.join(platform, `linkup.${target()}.node`)).size / MEGABYTE;
+  console.log(`linkup.${target()}.node: ${size.toFixed(1)} MB`);
+  assert.ok(size < MAX_SIZE, `${size} MB of at most ${MAX_SIZE}`);
+});
 
 test('two packages, and nothing runs at the installation', () => {
   const modules = path.join(project, 'node_modules');
